@@ -1,0 +1,1 @@
+"""Embedding pictures and text: the OpenCLIP model, its batcher, and the client of the service."""

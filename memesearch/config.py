@@ -1,0 +1,104 @@
+"""Program configurations: one typed class per program, read from one JSON file.
+
+`load_config` is called once at start. Whatever is wrong with the file is one `ConfigError` naming
+the file and the key.
+"""
+
+import json
+from pathlib import Path
+from typing import TypeVar
+
+import msgspec
+
+from memesearch.errors import ConfigError
+
+
+class Config(msgspec.Struct, kw_only=True, forbid_unknown_fields=True):
+    """Base of the configurations; `path_keys` are resolved against the folder of the config file."""
+
+    def path_keys(self) -> tuple[str, ...]:
+        return ()
+
+
+class ClipServerConfig(Config, kw_only=True):
+    """Configuration of `clip_server.py`."""
+
+    model: str
+    port: int
+    device: str = "auto"
+    pretrained: str | None = None
+    model_name: str | None = None
+    max_batch_size: int = 64
+    host: str = "127.0.0.1"
+
+    def __post_init__(self) -> None:
+        check_port(self.port)
+        if self.max_batch_size < 1:
+            raise ValueError("`max_batch_size` must be at least 1")
+
+
+class MseConfig(Config, kw_only=True):
+    """Configuration of `mse.py`."""
+
+    clip_server: str
+    db_path: str
+    files: str
+    port: int
+    host: str = "127.0.0.1"
+    no_run_server: bool = False
+    ocr: bool = True
+    decode_workers: int = 0
+    thumbnails: str | None = None
+    predefined_embeddings: str | None = None
+
+    def __post_init__(self) -> None:
+        check_port(self.port)
+        if not self.clip_server.startswith(("http://", "https://")):
+            raise ValueError("`clip_server` must be a URL that starts with http:// or https://")
+        if self.decode_workers < 0:
+            raise ValueError("`decode_workers` must be 0 (one per core) or more")
+
+    def path_keys(self) -> tuple[str, ...]:
+        return ("db_path", "files", "thumbnails", "predefined_embeddings")
+
+
+def check_port(port: int) -> None:
+    """Raise ValueError unless `port` can be listened on."""
+    if not 0 < port < 65536:
+        raise ValueError("`port` must be between 1 and 65535")
+
+
+C = TypeVar("C", bound=Config)
+
+
+def load_config(path: str | Path, kind: type[C]) -> C:
+    """Read a JSON config file into `kind`, with relative paths made absolute.
+
+    Raises:
+        ConfigError: the file is missing, is not JSON, or has an unknown, missing or mistyped key.
+    """
+    path = Path(path)
+    try:
+        raw = path.read_bytes()
+    except OSError as error:
+        raise ConfigError(f"{path}: cannot be read: {error.strerror}") from error
+    try:
+        config = msgspec.json.decode(raw, type=kind)
+    except msgspec.ValidationError as error:
+        raise ConfigError(f"{path}: {error}; docs/configuration.md lists the keys") from error
+    except (msgspec.DecodeError, UnicodeDecodeError) as error:
+        raise ConfigError(f"{path}: is not valid JSON: {json_error(raw, error)}") from error
+    for key in config.path_keys():
+        value = getattr(config, key)
+        if value is not None:
+            setattr(config, key, str((path.parent / value).absolute()))
+    return config
+
+
+def json_error(raw: bytes, error: Exception) -> str:
+    """Say where JSON is broken; Python's own parser gives line and column, msgspec does not."""
+    try:
+        json.loads(raw)
+    except ValueError as located:
+        return str(located)
+    return str(error)

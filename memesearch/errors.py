@@ -1,0 +1,63 @@
+"""The exceptions a program may show to its user; each says what is wrong and carries an HTTP status."""
+
+
+class MemeSearchError(Exception):
+    """Base of all expected errors: its text is one sentence fit for a user."""
+
+    status = 500
+
+
+class ConfigError(MemeSearchError):
+    """The configuration cannot be used; programs print it and exit with status 2."""
+
+
+class BadRequest(MemeSearchError):
+    """The request is malformed. `index` names the offending item of a list, if there is one."""
+
+    status = 400
+
+    def __init__(self, message: str, index: int | None = None) -> None:
+        super().__init__(message)
+        self.index = index
+
+
+class NotFound(MemeSearchError):
+    """There is no such thing."""
+
+    status = 404
+
+
+class TooLarge(MemeSearchError):
+    """The request is larger than this program accepts."""
+
+    status = 413
+
+
+class UnsupportedType(MemeSearchError):
+    """The request's content type is not spoken here."""
+
+    status = 415
+
+
+class Overloaded(MemeSearchError):
+    """Too much is waiting already; the client should come back."""
+
+    status = 429
+    retry_after = 1
+
+
+class Unavailable(MemeSearchError):
+    """Something this program depends on does not answer at the moment."""
+
+    status = 503
+    retry_after = 5
+
+
+class UnreadablePicture(MemeSearchError):
+    """A file cannot be decoded as a picture; the text is the reason."""
+
+    status = 400
+
+
+class FileChanged(MemeSearchError):
+    """A file changed or vanished between being listed and being read: look again at the next scan."""

@@ -1,0 +1,1 @@
+"""The library of pictures: scanning, decoding, the SQLite store and the indexing pipeline."""

@@ -1,0 +1,138 @@
+"""Opening untrusted pictures with Pillow, and fitting them to a model's input. No torch here.
+
+Used by the embedding service (pictures in requests) and by the library's decoding workers.
+"""
+
+import io
+import warnings
+from pathlib import Path
+
+import msgspec
+import numpy as np
+import pillow_heif
+from PIL import Image, ImageFile, ImageOps
+
+from memesearch.errors import UnreadablePicture
+
+MAX_PIXELS = 120_000_000  # 360 MB as RGB; the largest phone cameras make 200 MP only in a special mode
+MAX_FRAMES = 4
+INTERPOLATIONS = {
+    "bicubic": Image.Resampling.BICUBIC,
+    "bilinear": Image.Resampling.BILINEAR,
+    "nearest": Image.Resampling.NEAREST,
+    "random": Image.Resampling.BICUBIC,
+}
+
+Image.MAX_IMAGE_PIXELS = None  # `check_size` below replaces Pillow's own limit, which only warns at first
+ImageFile.LOAD_TRUNCATED_IMAGES = False
+pillow_heif.register_heif_opener()
+
+
+class Preprocessing(msgspec.Struct, frozen=True):
+    """How a model wants its pictures: size in pixels, and how to get there (OpenCLIP's terms)."""
+
+    width: int
+    height: int
+    resize_mode: str = "shortest"
+    interpolation: str = "bicubic"
+    fill_color: int = 0
+
+
+def open_picture(source: bytes | Path) -> Image.Image:
+    """Open without decoding the pixels yet. Raises UnreadablePicture with the reason."""
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            image = Image.open(io.BytesIO(source) if isinstance(source, bytes) else source)
+    except Image.UnidentifiedImageError as error:
+        raise UnreadablePicture("is not a picture in a known format") from error
+    except Exception as error:  # decoders raise whatever they like on hostile input
+        raise UnreadablePicture(f"cannot be opened: {error}") from error
+    check_size(image.size)
+    return image
+
+
+def check_size(size: tuple[int, int]) -> None:
+    width, height = size
+    if width < 1 or height < 1:
+        raise UnreadablePicture("has no pixels")
+    if width * height > MAX_PIXELS:
+        raise UnreadablePicture(f"claims {width}x{height} pixels, more than the limit of {MAX_PIXELS:,}")
+
+
+def to_rgb(image: Image.Image) -> Image.Image:
+    """Decode, apply the EXIF orientation, and flatten to RGB on white. Raises UnreadablePicture."""
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            image.load()
+            upright = ImageOps.exif_transpose(image)
+            return flatten(upright)
+    except MemoryError as error:
+        raise UnreadablePicture("needs more memory than a decoding worker may use") from error
+    except Exception as error:  # decoders raise whatever they like on hostile input
+        raise UnreadablePicture(f"cannot be decoded: {error}") from error
+
+
+def flatten(image: Image.Image) -> Image.Image:
+    """RGB of any mode: 16-bit and float are scaled down, transparency is laid on white."""
+    if image.mode.startswith("I") or image.mode == "F":
+        values = np.asarray(image, dtype=np.float32)
+        top = 65535.0 if image.mode != "F" or values.max(initial=0) > 1 else 1.0
+        return Image.fromarray((np.clip(values / top, 0, 1) * 255).astype(np.uint8)).convert("RGB")
+    if image.mode in ("RGBA", "LA", "PA", "La", "RGBa") or "transparency" in image.info:
+        rgba = image.convert("RGBA")
+        background = Image.new("RGBA", rgba.size, "white")
+        return Image.alpha_composite(background, rgba).convert("RGB")
+    return image if image.mode == "RGB" else image.convert("RGB")
+
+
+def fit(image: Image.Image, want: Preprocessing) -> Image.Image:
+    """Resize an RGB picture exactly as OpenCLIP's evaluation transform does for this model.
+
+    Follows `open_clip.transform.image_transform`: `shortest` (resize the shorter side, centre crop),
+    `squash` (ignore the aspect), `longest` (resize the longer side, pad with `fill_color`).
+    """
+    target = (want.width, want.height)
+    if image.size == target:
+        return image
+    resample = INTERPOLATIONS[want.interpolation]
+    if want.resize_mode == "squash":
+        return image.resize(target, resample)
+    if want.resize_mode == "longest":
+        ratio = max(image.height / want.height, image.width / want.width)
+        scaled = image.resize((max(1, round(image.width / ratio)), max(1, round(image.height / ratio))), resample)
+        return centre(scaled, target, want.fill_color)
+    short = min(image.size)
+    edge = min(target)
+    if want.width == want.height:
+        size = tuple(edge if side == short else int(edge * side / short) for side in image.size)
+        scaled = image.resize((size[0], size[1]), resample)
+    else:
+        ratio = min(image.height / want.height, image.width / want.width)
+        scaled = image.resize((round(image.width / ratio), round(image.height / ratio)), resample)
+    return centre(scaled, target, want.fill_color)
+
+
+def centre(image: Image.Image, target: tuple[int, int], fill: int) -> Image.Image:
+    """Crop or pad to `target` (width, height) around the centre."""
+    left = round((image.width - target[0]) / 2)
+    top = round((image.height - target[1]) / 2)
+    if left >= 0 and top >= 0:
+        return image.crop((left, top, left + target[0], top + target[1]))
+    canvas = Image.new("RGB", target, (fill, fill, fill))
+    canvas.paste(image, (-left, -top))
+    return canvas
+
+
+def frame_numbers(count: int, at_most: int = MAX_FRAMES) -> list[int]:
+    """Up to `at_most` frame numbers spread evenly over an animation of `count` frames, the first included."""
+    wanted = min(count, at_most)
+    return [round(i * (count - 1) / max(1, wanted - 1)) for i in range(wanted)]
+
+
+def pixels(raw: bytes, want: Preprocessing) -> "np.ndarray[tuple[int, ...], np.dtype[np.uint8]]":
+    """One encoded picture (its first frame) to uint8 [height, width, 3]. Raises UnreadablePicture."""
+    image = open_picture(raw)
+    image.draft("RGB", (2 * want.width, 2 * want.height))
+    return np.asarray(fit(to_rgb(image), want), dtype=np.uint8)

@@ -1,0 +1,1 @@
+"""Answering queries: terms to vectors, written text, fusion of rankings."""

@@ -1,0 +1,121 @@
+"""What every HTTP program shares: error bodies, start, clean stop, and the metrics route."""
+
+import asyncio
+import contextlib
+import json
+import logging
+import signal
+import sys
+from collections.abc import Awaitable, Callable, Coroutine
+from typing import Any, TypeVar
+
+from aiohttp import web
+from prometheus_client import CONTENT_TYPE_LATEST, generate_latest
+
+from memesearch import wire
+from memesearch.config import Config, load_config
+from memesearch.errors import ConfigError, MemeSearchError
+
+log = logging.getLogger(__name__)
+Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
+C = TypeVar("C", bound=Config)
+
+
+def error_response(request: web.Request, status: int, message: str, **extra: Any) -> web.Response:
+    """The one error shape: JSON `{"error": sentence}`, or a MessagePack string to who spoke MessagePack."""
+    if request.content_type in (wire.MESSAGEPACK, "application/x-msgpack"):
+        return web.Response(body=wire.pack(message), status=status, content_type=wire.MESSAGEPACK)
+    return web.json_response({"error": message, **extra}, status=status)
+
+
+@web.middleware
+async def errors_as_answers(request: web.Request, handler: Handler) -> web.StreamResponse:
+    """Turn any exception into an answer; unexpected ones are logged and told as status 500."""
+    try:
+        return await handler(request)
+    except MemeSearchError as error:
+        index = getattr(error, "index", None)
+        extra = {} if index is None else {"index": index}
+        response = error_response(request, error.status, str(error), **extra)
+        if index is not None:
+            response.headers["X-Item-Index"] = str(index)
+        retry_after = getattr(error, "retry_after", None)
+        if retry_after is not None:
+            response.headers["Retry-After"] = str(retry_after)
+        return response
+    except web.HTTPRequestEntityTooLarge as error:
+        limit = getattr(error, "max_size", None) or request.client_max_size
+        return error_response(request, 413, f"the request is larger than {int(limit)} bytes")
+    except web.HTTPException as error:
+        if error.status < 400:
+            raise
+        reason = {404: "there is nothing at this address", 405: "this address does not take this method"}
+        answer = error_response(request, error.status, reason.get(error.status, error.reason))
+        if "Allow" in error.headers:
+            answer.headers["Allow"] = error.headers["Allow"]
+        return answer
+    except (ConnectionResetError, asyncio.CancelledError):
+        raise
+    except Exception:
+        log.exception("%s %s failed", request.method, request.path)
+        return error_response(request, 500, "an internal error happened; the program's log has the details")
+
+
+async def metrics(_request: web.Request) -> web.Response:
+    return web.Response(body=generate_latest(), headers={"Content-Type": CONTENT_TYPE_LATEST})
+
+
+def json_body(raw: bytes) -> Any:
+    """Decode a JSON body; raises ValueError also for NaN and infinities, which JSON does not have."""
+
+    def refuse(name: str) -> None:
+        raise ValueError(f"{name} is not a number in JSON")
+
+    return json.loads(raw, parse_constant=refuse)
+
+
+async def serve(app: web.Application, host: str, port: int) -> None:
+    """Serve until SIGTERM or SIGINT. Raises ConfigError when the port cannot be had."""
+    stop = asyncio.Event()
+    loop = asyncio.get_running_loop()
+    for signal_number in (signal.SIGTERM, signal.SIGINT):
+        loop.add_signal_handler(signal_number, stop.set)
+    runner = web.AppRunner(app, handler_cancellation=True, access_log=None, shutdown_timeout=5)
+    await runner.setup()
+    try:
+        await listen(runner, host, port)
+        log.info("listening on http://%s:%d/", host, port)
+        await stop.wait()
+        log.info("stopping")
+    finally:
+        await runner.cleanup()
+
+
+async def listen(runner: web.AppRunner, host: str, port: int) -> None:
+    try:
+        await web.TCPSite(runner, host, port).start()
+    except OSError as error:
+        raise ConfigError(
+            f"cannot listen on {host}:{port}: {error.strerror}; choose another `port` or stop what uses it"
+        ) from error
+
+
+def run_program(kind: type[C], main: Callable[[C], Coroutine[Any, Any, int]], argv: list[str]) -> int:
+    """Load the config named on the command line and run `main`; returns the exit status."""
+    logging.basicConfig(
+        level=logging.INFO, stream=sys.stderr, format="%(asctime)s %(levelname)s %(name)s: %(message)s"
+    )
+    if len(argv) != 2:
+        print(f"usage: python {argv[0]} CONFIG.json", file=sys.stderr)
+        return 2
+    try:
+        config = load_config(argv[1], kind)
+        with contextlib.suppress(KeyboardInterrupt):
+            return asyncio.run(main(config))
+        return 0
+    except ConfigError as error:
+        print(f"{argv[0]}: {error}", file=sys.stderr)
+        return 2
+    except MemeSearchError as error:
+        print(f"{argv[0]}: {error}", file=sys.stderr)
+        return 1
