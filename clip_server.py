@@ -86,7 +86,8 @@ async def embed_many(request: web.Request) -> web.Response:
         vectors = await request.app[BATCHER].submit("text", body.text, interactive=not bulk)
     else:
         vectors = await embed_pictures(request.app, body.images or [], bulk)
-    return web.Response(body=wire.pack(vectors), content_type=wire.MESSAGEPACK)
+    named = {"X-Model-Id": request.app[MODEL].model_id}  # so that no client ever mixes two models' vectors
+    return web.Response(body=wire.pack(vectors), content_type=wire.MESSAGEPACK, headers=named)
 
 
 async def embed_pictures(app: web.Application, pictures: list[bytes], bulk: bool) -> list[bytes]:

@@ -61,6 +61,15 @@ async def errors_as_answers(request: web.Request, handler: Handler) -> web.Strea
         return error_response(request, 500, "an internal error happened; the program's log has the details")
 
 
+@web.middleware
+async def same_origin(request: web.Request, handler: Handler) -> web.StreamResponse:
+    """Refuse requests that change something or cost work when another site's page makes them."""
+    origin = request.headers.get("Origin")
+    if request.method != "GET" and origin and origin.partition("://")[2] != request.headers.get("Host"):
+        return error_response(request, 403, f"requests from pages of {origin} are not taken")
+    return await handler(request)
+
+
 async def metrics(_request: web.Request) -> web.Response:
     return web.Response(body=generate_latest(), headers={"Content-Type": CONTENT_TYPE_LATEST})
 

@@ -1,0 +1,58 @@
+/** The server's work in the background, in words. */
+import { count, pace, roughly } from "./format.js";
+
+/**
+ * @typedef {{state: string, done: number, total: number, rate: number, seconds_left: number | null, message?: string | null}} Work
+ * @typedef {object} Status what GET api/status answers
+ * @property {number} files
+ * @property {number} contents pictures that differ
+ * @property {number} failures
+ * @property {Work} indexing
+ * @property {Work & {enabled: boolean}} ocr
+ * @property {{state: string, message: string | null, model: string | null, model_id: string | null}} embedding_service
+ *
+ * @typedef {object} Progress
+ * @property {string} title
+ * @property {string} detail
+ * @property {number | null} share between 0 and 1; null while the end is not known
+ * @property {"busy" | "held"} mood held: it cannot go on by itself
+ */
+
+/**
+ * @param {string} title
+ * @param {Work} work
+ * @returns {Progress}
+ */
+function counting(title, work) {
+  const parts = [`${count(work.done)} of ${count(work.total)}`];
+  if (work.rate > 0) parts.push(pace(work.rate));
+  if (work.seconds_left != null) parts.push(`${roughly(work.seconds_left)} left`);
+  const share = work.total > 0 ? Math.min(1, work.done / work.total) : null;
+  return { title, detail: parts.join(" · "), share, mood: "busy" };
+}
+
+/**
+ * @param {string} title
+ * @param {string} detail
+ * @param {"busy" | "held"} mood
+ * @returns {Progress}
+ */
+const saying = (title, detail, mood) => ({ title, detail, share: null, mood });
+
+/**
+ * @param {Status | null} status
+ * @returns {Progress | null} the one thing worth saying now, null when all is quiet
+ */
+export function progressOf(status) {
+  if (!status) return null;
+  const { indexing, ocr, embedding_service: service } = status;
+  if (service?.state === "unreachable") {
+    return saying("Pictures cannot be understood right now", service.message ?? "The embedding service does not answer.", "held");
+  }
+  if (service?.state === "switching") return saying("Changing the model", service.message ?? "Searching goes on meanwhile.", "busy");
+  if (indexing?.state === "indexing") return counting("Indexing", indexing);
+  if (indexing?.state === "scanning") return saying("Looking for new pictures", indexing.message ?? "", "busy");
+  if (indexing?.state === "waiting") return saying("Indexing waits", indexing.message ?? "for the embedding service.", "held");
+  if (ocr?.enabled && ocr.state === "reading") return counting("Reading text", ocr);
+  return null;
+}

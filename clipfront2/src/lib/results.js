@@ -1,0 +1,54 @@
+/**
+ * Answers of the server, put together page by page.
+ *
+ * @typedef {object} Result
+ * @property {string} file path relative to the library's folder
+ * @property {number | null} width
+ * @property {number | null} height
+ * @property {string | null} colour
+ * @property {number} score
+ * @property {string[]} copies
+ * @property {number | null} vector_rank
+ * @property {number | null} text_rank
+ * @property {string | null} text
+ *
+ * @typedef {{results: Result[], total: number, seconds: number, notices: string[]}} Page
+ * @typedef {Page & {received: number}} Answer `received` counts what came, `results` what is shown
+ */
+
+/** More tiles than this, and browsers run into the greatest height that a page can have. */
+export const MOST_RESULTS = 20000;
+export const FIRST_PAGE = 100;
+export const LARGEST_PAGE = 500;
+
+/** @type {Answer} */
+export const NO_ANSWER = { results: [], total: 0, received: 0, seconds: 0, notices: [] };
+
+/**
+ * Pages grow as one scrolls on, so that the ten-thousandth result is some twenty requests away.
+ * @param {number} received
+ * @returns {number}
+ */
+export function nextPageSize(received) {
+  return Math.max(0, Math.min(Math.max(FIRST_PAGE, received), LARGEST_PAGE, MOST_RESULTS - received));
+}
+
+/**
+ * The index may change between two pages, which then overlap: a file is shown once. An empty page
+ * ends the list, whatever total was named before. Time and notices are those of the first page.
+ * @param {Answer} answer
+ * @param {Page} page
+ * @returns {Answer}
+ */
+export function joinPages(answer, page) {
+  const known = new Set(answer.results.map((result) => result.file));
+  const fresh = page.results.filter((result) => !known.has(result.file) && known.add(result.file));
+  const first = answer.received === 0;
+  return {
+    results: [...answer.results, ...fresh],
+    received: answer.received + page.results.length,
+    total: page.results.length ? page.total : answer.received,
+    seconds: first ? page.seconds : answer.seconds,
+    notices: first ? page.notices ?? [] : answer.notices,
+  };
+}

@@ -1,0 +1,174 @@
+"""The JSON API of the page, under /api: fused search, status, failures, and embedding an upload."""
+
+import base64
+import time
+from datetime import UTC, datetime
+from typing import Any
+
+import msgspec
+from aiohttp import web
+
+from memesearch import wire
+from memesearch.backend.parts import (
+    CONFIG,
+    FAILURES,
+    INDEX_SIZE,
+    INDEXING_LEFT,
+    LIBRARY,
+    MAX_RESULTS,
+    OCR_LEFT,
+    QUERIES,
+    SEARCH_TIME,
+    SEARCHER,
+    TERMS,
+    decode_body,
+    index_of,
+    plain,
+)
+from memesearch.errors import BadRequest
+from memesearch.library.library import Library
+from memesearch.library.store import Hit
+from memesearch.search.query import Ranked, Term
+from memesearch.web import metrics
+
+SNIPPET_LENGTH = 300
+
+
+class SearchBody(msgspec.Struct, forbid_unknown_fields=True):
+    terms: list[Term] = []
+    k: int = 100
+    offset: int = 0
+
+
+async def search_get(request: web.Request) -> web.Response:
+    """`GET /api/search?q=...&k=&offset=`: several `q` are several terms."""
+    terms = [Term(text=text) for text in request.query.getall("q", []) if text.strip()]
+    return await answer(request.app, SearchBody(terms, number(request, "k", 100), number(request, "offset", 0)))
+
+
+async def search_post(request: web.Request) -> web.Response:
+    return await answer(request.app, await decode_body(request, SearchBody))
+
+
+def number(request: web.Request, name: str, default: int) -> int:
+    try:
+        return int(request.query.get(name, default))
+    except ValueError as error:
+        raise BadRequest(f"`{name}` must be a whole number") from error
+
+
+async def answer(app: web.Application, body: SearchBody) -> web.Response:
+    if body.k < 0 or body.offset < 0:
+        raise BadRequest("`k` and `offset` cannot be negative")
+    started = time.perf_counter()
+    library, k = app[LIBRARY], min(body.k, MAX_RESULTS)
+    end = min(body.offset + k, MAX_RESULTS)
+    if body.terms:
+        QUERIES.inc()
+        for term in body.terms:
+            TERMS.labels(term.kind).inc()
+        with SEARCH_TIME.time():
+            ranked, notices = await app[SEARCHER].fused(body.terms, MAX_RESULTS if body.offset else max(end, 1000), library.index)
+        total = max(len(ranked), min(len(library.index.flat), MAX_RESULTS)) if library.index else len(ranked)
+        page = ranked[body.offset : end]
+    else:
+        newest = await library.store.newest(k, body.offset)
+        page = [Ranked(content, 0.0, None, None) for content in newest]
+        total, notices = min((await library.store.counts())["contents"], MAX_RESULTS), []
+    hits = await library.store.hits([entry.content_id for entry in page])
+    results = [result(entry, hits[entry.content_id]) for entry in page if entry.content_id in hits]
+    seconds = round(time.perf_counter() - started, 4)
+    return plain({"results": results, "total": total, "seconds": seconds, "notices": notices})
+
+
+def result(entry: Ranked, hit: Hit) -> dict[str, Any]:
+    return {
+        "file": hit.files[0],
+        "width": hit.width,
+        "height": hit.height,
+        "colour": hit.colour,
+        "score": entry.score,
+        "copies": hit.files[1:],
+        "vector_rank": entry.vector_rank,
+        "text_rank": entry.text_rank,
+        "text": hit.text[:SNIPPET_LENGTH] if hit.text else None,
+    }
+
+
+async def status(request: web.Request) -> web.Response:
+    return plain(await describe(request.app[LIBRARY], request.app[CONFIG].ocr))
+
+
+async def describe(library: Library, ocr: bool) -> dict[str, Any]:
+    """Counts, progress and the embedding service's state."""
+    counts = await library.store.counts()
+    indexing, reading = library.indexing.report(), library.reading.report()
+    if library.problem:
+        indexing.state, indexing.message = "waiting", library.problem
+    config, problem = library.client.config, library.client.problem
+    state = "unreachable" if problem else "switching" if library.switching_to else "ready"
+    message = problem or (f"{library.switching_to} is being prepared" if library.switching_to else None)
+    return {
+        "name": library.root.name,
+        "files": counts["files"],
+        "contents": counts["contents"],
+        "failures": counts["failures"],
+        "indexing": indexing,
+        "ocr": {"enabled": ocr, **msgspec.structs.asdict(reading)},
+        "embedding_service": {
+            "state": state,
+            "message": message,
+            "model": config.model if config else None,
+            "model_id": config.model_id if config else None,
+        },
+    }
+
+
+async def failures(request: web.Request) -> web.Response:
+    limit, offset = number(request, "limit", 100), number(request, "offset", 0)
+    if not 0 <= limit <= 1000 or offset < 0:
+        raise BadRequest("`limit` must be between 0 and 1000, `offset` not negative")
+    store = request.app[LIBRARY].store
+    rows = [
+        {"file": path, "reason": reason, "at": datetime.fromtimestamp(at, UTC).isoformat(timespec="seconds")}
+        for path, reason, at in await store.failures(limit, offset)
+    ]
+    return plain({"total": (await store.counts())["failures"], "failures": rows})
+
+
+async def embed(request: web.Request) -> web.Response:
+    """`POST /api/embed`: the raw bytes of a picture to its vector, for the page's address."""
+    raw = await request.read()
+    if not raw:
+        raise BadRequest("the body must be the bytes of a picture")
+    index = index_of(request.app)
+    vector = await request.app[SEARCHER].embed_picture(raw, index)
+    encoded = base64.urlsafe_b64encode(wire.to_bytes(vector)).decode().rstrip("=")
+    return plain({"embedding": encoded, "model_id": index.model_id})
+
+
+async def health(request: web.Request) -> web.Response:
+    """200 while this process answers; what it depends on is told, not required."""
+    problem = request.app[LIBRARY].client.problem
+    return plain({"status": "ok", "embedding_service": problem or "ok"})
+
+
+async def backend_metrics(request: web.Request) -> web.Response:
+    library = request.app[LIBRARY]
+    counts = await library.store.counts()
+    indexing = library.indexing.report()
+    INDEX_SIZE.set(counts["files"])
+    FAILURES.set(counts["failures"])
+    INDEXING_LEFT.set(indexing.total - indexing.done if indexing.state != "idle" else 0)
+    OCR_LEFT.set(counts["contents"] - counts["texts"] if request.app[CONFIG].ocr else 0)
+    return await metrics(request)
+
+
+def add_routes(app: web.Application) -> None:
+    app.router.add_get("/api/search", search_get)
+    app.router.add_post("/api/search", search_post)
+    app.router.add_get("/api/status", status)
+    app.router.add_get("/api/failures", failures)
+    app.router.add_post("/api/embed", embed)
+    app.router.add_get("/health", health)
+    app.router.add_get("/metrics", backend_metrics)

@@ -1,0 +1,63 @@
+"""Serving files: the library's pictures, thumbnails when there are some, and the page's own."""
+
+import mimetypes
+import os
+from pathlib import Path
+
+from aiohttp import web
+
+from memesearch.backend.parts import CONFIG, LIBRARY, PAGE
+from memesearch.errors import NotFound
+
+SAFE = {
+    "X-Content-Type-Options": "nosniff",
+    "Content-Security-Policy": "default-src 'none'; sandbox",  # a picture opened by itself runs nothing
+}
+TYPES = {".jxl": "image/jxl", ".avif": "image/avif", ".heic": "image/heic", ".heif": "image/heif",
+         ".webp": "image/webp", ".jfif": "image/jpeg", ".jpe": "image/jpeg", ".mpo": "image/jpeg", ".apng": "image/apng"}
+
+
+async def picture(request: web.Request) -> web.StreamResponse:
+    """A picture of the library; only files that are indexed are given out."""
+    path = request.match_info["path"]
+    if await request.app[LIBRARY].store.content_at(path) is None:
+        raise NotFound("the library has no such picture")
+    headers = {**SAFE, "Cache-Control": "private, max-age=3600", "Content-Type": content_type(path)}
+    return send(request.app[LIBRARY].root, path, headers)
+
+
+async def thumbnail(request: web.Request) -> web.StreamResponse:
+    folder = request.app[CONFIG].thumbnails
+    if folder is None:
+        raise NotFound("there are no thumbnails: `thumbnails` is not set in the configuration")
+    path = request.match_info["path"]
+    headers = {**SAFE, "Cache-Control": "public, max-age=31536000, immutable", "Content-Type": content_type(path)}
+    return send(Path(folder), path, headers)
+
+
+async def page_file(request: web.Request) -> web.StreamResponse:
+    headers = {"X-Content-Type-Options": "nosniff", "Cache-Control": "no-cache"}
+    return send(request.app[PAGE], request.match_info["path"], headers)
+
+
+def content_type(path: str) -> str:
+    suffix = os.path.splitext(path)[1].lower()
+    return TYPES.get(suffix) or mimetypes.guess_type("x" + suffix)[0] or "application/octet-stream"
+
+
+def send(root: Path, path: str, headers: dict[str, str]) -> web.FileResponse:
+    """A file below `root` with ranges, ETag and Last-Modified. Raises NotFound for anything else."""
+    try:
+        real_root, target = os.path.realpath(root), os.path.realpath(root / path)
+        inside = os.path.commonpath([real_root, target]) == real_root and os.path.isfile(target)
+    except ValueError:  # a NUL byte in the name
+        inside = False
+    if not inside:
+        raise NotFound("there is no such file")
+    return web.FileResponse(target, headers=headers)
+
+
+def add_routes(app: web.Application) -> None:
+    app.router.add_get("/pictures/{path:(?s:.+)}", picture)
+    app.router.add_get("/thumbs/{path:.+}", thumbnail)
+    app.router.add_get("/static/{path:.+}", page_file)

@@ -1,0 +1,55 @@
+"""What the backend's handlers are given: typed keys of the application, and metrics."""
+
+from pathlib import Path
+from typing import Any, TypeVar
+
+import msgspec
+from aiohttp import web
+from prometheus_client import Counter, Gauge, Histogram
+
+from memesearch.config import MseConfig
+from memesearch.errors import BadRequest, Unavailable
+from memesearch.library.library import Library
+from memesearch.search.live import LiveIndex
+from memesearch.search.query import Searcher
+from memesearch.web import json_body
+
+CONFIG = web.AppKey("config", MseConfig)
+LIBRARY = web.AppKey("library", Library)
+SEARCHER = web.AppKey("searcher", Searcher)
+PAGE = web.AppKey("page", Path)
+
+QUERIES = Counter("mse_queries", "Queries answered")
+TERMS = Counter("mse_terms", "Terms of the queries", ["type"])
+INDEX_SIZE = Gauge("mse_index_size", "Pictures in the index")
+RELOADS = Counter("mse_reloads", "Scans of the library's folder")
+FAILURES = Gauge("mse_failures", "Files that could not be indexed")
+SEARCH_TIME = Histogram("mse_search_seconds", "Seconds to answer a query")
+INDEXING_LEFT = Gauge("mse_indexing_left", "Pictures still to be indexed")
+OCR_LEFT = Gauge("mse_ocr_left", "Pictures whose text is still to be read")
+
+MAX_RESULTS = 20_000
+B = TypeVar("B")
+
+
+async def decode_body(request: web.Request, kind: type[B]) -> B:
+    """The JSON body as `kind`. Raises BadRequest saying what is wrong with it."""
+    try:
+        return msgspec.convert(json_body(await request.read()), kind)
+    except msgspec.ValidationError as error:
+        raise BadRequest(f"the body is not what is expected here: {error}") from error
+    except (ValueError, RecursionError) as error:
+        raise BadRequest(f"the body is not valid JSON: {error}") from error
+
+
+def index_of(app: web.Application) -> LiveIndex:
+    """The index to search. Raises Unavailable before the embedding service was first reached."""
+    index = app[LIBRARY].index
+    if index is None:
+        raise Unavailable(f"nothing is indexed yet: {app[LIBRARY].client.problem or 'the first scan has not ended'}")
+    return index
+
+
+def plain(value: Any) -> web.Response:
+    """A JSON answer, encoded fast."""
+    return web.Response(body=msgspec.json.encode(value), content_type="application/json")

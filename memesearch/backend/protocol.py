@@ -1,0 +1,140 @@
+"""The fixed formats of the backend: both generations of `POST /`, reloading, and `GET /` for programs."""
+
+import base64
+from typing import Any
+
+import msgspec
+from aiohttp import web
+from numpy.typing import NDArray
+
+from memesearch.backend.parts import (
+    CONFIG,
+    LIBRARY,
+    MAX_RESULTS,
+    PAGE,
+    QUERIES,
+    RELOADS,
+    SEARCH_TIME,
+    SEARCHER,
+    TERMS,
+    decode_body,
+    index_of,
+    plain,
+)
+from memesearch.errors import BadRequest, NotFound
+from memesearch.library.store import Hit
+from memesearch.search.live import LiveIndex
+from memesearch.search.query import Term
+
+Weighted = tuple[str, float]
+
+
+class Query(msgspec.Struct):
+    """Either generation of the body; which one is told by the keys that are there."""
+
+    text: list[Weighted] = []
+    images: list[Weighted] = []
+    embeddings: list[list[float]] = []
+    top_k: int = 4000
+    terms: list[Term] | None = None
+    k: int = 1000
+    include_video: bool = False
+    debug_enabled: bool = False
+
+
+async def search(request: web.Request) -> web.Response:
+    """`POST /`."""
+    query = await decode_body(request, Query)
+    with SEARCH_TIME.time():
+        return await (first_generation(request.app, query) if query.terms is None else second_generation(request.app, query))
+
+
+async def first_generation(app: web.Application, query: Query) -> web.Response:
+    terms = [Term(text=text, weight=weight) for text, weight in checked_weights(query.text)]
+    terms += [Term(image=image, weight=weight) for image, weight in checked_weights(query.images)]
+    terms += [Term(embedding=vector) for vector in query.embeddings]
+    found = await ranked_files(app, terms, query.top_k)
+    return plain([{"score": score, "file": file} for score, file, _ in found])
+
+
+def checked_weights(pairs: list[Weighted]) -> list[Weighted]:
+    try:
+        return [(item, Term(text="", weight=weight).weight) for item, weight in pairs]
+    except ValueError as error:
+        raise BadRequest(str(error)) from error
+
+
+async def second_generation(app: web.Application, query: Query) -> web.Response:
+    found = await ranked_files(app, query.terms or [], query.k)
+    matches = [
+        [score, file, thumbnail_id(file), 0, [hit.width, hit.height], hit.text if query.debug_enabled else None]
+        for score, file, hit in found
+    ]
+    return plain({"matches": matches, "formats": [], "extensions": {}})
+
+
+def thumbnail_id(file: str) -> str:
+    """The name of a file's thumbnails, without format and extension."""
+    return base64.urlsafe_b64encode(file.encode()).decode().rstrip("=")
+
+
+async def ranked_files(app: web.Application, terms: list[Term], limit: int) -> list[tuple[float, str, Hit]]:
+    """(score, file, picture), best first; copies of one picture are files of their own."""
+    QUERIES.inc()
+    for term in terms:
+        TERMS.labels(term.kind).inc()
+    if limit < 0:
+        raise BadRequest("the number of results cannot be negative")
+    if not terms or limit == 0:
+        return []
+    index = index_of(app)
+    vector = await app[SEARCHER].query_vector(terms, index)
+    return await files_near(app, vector, min(limit, MAX_RESULTS), index)
+
+
+async def files_near(
+    app: web.Application, vector: NDArray[Any], limit: int, index: LiveIndex
+) -> list[tuple[float, str, Hit]]:
+    scores, contents = await app[SEARCHER].by_vector(vector, limit, index)
+    hits = await app[LIBRARY].store.hits(contents.tolist())
+    found = []
+    for score, content in zip(scores.tolist(), contents.tolist(), strict=True):
+        hit = hits.get(content)
+        found += [(score, file, hit) for file in hit.files] if hit else []
+    return found[:limit]
+
+
+async def root(request: web.Request) -> web.StreamResponse:
+    """`GET /`: the page for a browser, JSON for a program."""
+    if "text/html" in request.headers.get("Accept", ""):
+        page = request.app[PAGE] / "index.html"
+        if not page.is_file():
+            raise NotFound("the page has not been built: run `make page`")
+        return web.FileResponse(page, headers={"Cache-Control": "no-cache"})
+    index = request.app[LIBRARY].index
+    counts = await request.app[LIBRARY].store.counts()
+    return plain({
+        "n_total": counts["files"],
+        "predefined_embedding_names": sorted(request.app[SEARCHER].predefined),
+        "d_emb": index.flat.dimensions if index else 0,
+    })
+
+
+async def reload_index(request: web.Request) -> web.Response:
+    """`POST /reload_index`: JSON `true` once the index holds exactly what is on disk."""
+    RELOADS.inc()
+    await request.app[LIBRARY].reload(patient=False)
+    return web.json_response(True)
+
+
+async def reload(request: web.Request) -> web.Response:
+    await reload_index(request)
+    return web.Response(text="OK")
+
+
+def add_routes(app: web.Application) -> None:
+    assert CONFIG in app
+    app.router.add_get("/", root)
+    app.router.add_post("/", search)
+    app.router.add_post("/reload_index", reload_index)
+    app.router.add_post("/reload", reload)

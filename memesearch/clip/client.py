@@ -1,0 +1,118 @@
+"""Asynchronous client of the embedding service."""
+
+import asyncio
+import hashlib
+import logging
+from collections.abc import Callable
+from typing import Any
+
+import aiohttp
+import msgspec
+
+from memesearch import wire
+from memesearch.errors import BadRequest, MemeSearchError, Unavailable
+
+log = logging.getLogger(__name__)
+FIRST_PAUSE, LONGEST_PAUSE = 0.5, 15.0  # seconds between tries while the service is away
+TIMEOUT = aiohttp.ClientTimeout(total=300, connect=5)
+
+
+class ModelChanged(MemeSearchError):
+    """The service answered with another model than it said it had."""
+
+    status = 503
+    retry_after = 5
+
+
+class ClipClient:
+    """Talks to one embedding service. `config` is what the service last said of itself."""
+
+    def __init__(self, url: str, session: aiohttp.ClientSession) -> None:
+        self.url = url.rstrip("/") + "/"
+        self.config: wire.ServiceConfig | None = None
+        self.problem: str | None = "has not been reached yet"
+        self._session = session
+
+    async def refresh(self) -> wire.ServiceConfig:
+        """Ask the service what it is. Raises Unavailable."""
+        raw, _ = await self._request("GET", "config")
+        try:
+            config = msgspec.msgpack.decode(raw, type=wire.ServiceConfig)
+        except msgspec.DecodeError as error:
+            self.problem = f"{self.url} does not speak like an embedding service: {error}"
+            raise Unavailable(self.problem) from error
+        if config.model_id is None:  # a service that only speaks the fixed protocol
+            described = f"{config.model}/{config.embedding_size}/{config.image_size}"
+            config.model_id = f"unnamed-{hashlib.blake2b(described.encode(), digest_size=8).hexdigest()}"
+        self.config = config
+        return config
+
+    async def wait_until_ready(self, notice: Callable[[str], None]) -> wire.ServiceConfig:
+        """Like `refresh`, but keeps trying; `notice` is told why it waits."""
+        pause = FIRST_PAUSE
+        while True:
+            try:
+                return await self.refresh()
+            except Unavailable as error:
+                notice(str(error))
+                await asyncio.sleep(pause)
+                pause = min(pause * 2, LONGEST_PAUSE)
+
+    async def embed_text(self, texts: list[str], model_id: str) -> list[bytes]:
+        """float16 vectors of texts. Raises Unavailable, ModelChanged, BadRequest."""
+        return await self._embed({"text": texts}, len(texts), model_id, bulk=False)
+
+    async def embed_pictures(self, pictures: list[bytes], model_id: str, bulk: bool) -> list[bytes]:
+        """float16 vectors of encoded pictures. Raises Unavailable, ModelChanged, BadRequest (with index)."""
+        return await self._embed({"images": pictures}, len(pictures), model_id, bulk)
+
+    async def _embed(self, body: dict[str, Any], count: int, model_id: str, bulk: bool) -> list[bytes]:
+        headers = {"X-Priority": "bulk"} if bulk else {}
+        raw, answer_headers = await self._request("POST", "", wire.pack(body), headers)
+        told = answer_headers.get("X-Model-Id", model_id)
+        try:
+            vectors = msgspec.msgpack.decode(raw, type=list[bytes])
+        except msgspec.DecodeError as error:
+            raise Unavailable(f"{self.url} answered something that is not a list of vectors") from error
+        expected = self.config.embedding_size * 2 if self.config else None
+        if told != model_id or any(len(vector) != expected for vector in vectors):
+            raise ModelChanged(f"the embedding service now serves {told}; pictures have to be embedded anew first")
+        if len(vectors) != count:
+            raise Unavailable(f"{self.url} answered {len(vectors)} vectors to {count} items")
+        return vectors
+
+    async def _request(
+        self, method: str, path: str, body: bytes | None = None, headers: dict[str, str] | None = None
+    ) -> tuple[bytes, Any]:
+        content_type = {"Content-Type": wire.MESSAGEPACK} if body is not None else {}
+        try:
+            async with self._session.request(
+                method, self.url + path, data=body, headers={**content_type, **(headers or {})}, timeout=TIMEOUT
+            ) as response:
+                raw = await response.read()
+        except (aiohttp.ClientError, TimeoutError, OSError) as error:
+            self.problem = f"the embedding service at {self.url} does not answer ({error or 'time out'})"
+            raise Unavailable(self.problem) from error
+        if response.status == 200:
+            self.problem = None
+            return raw, response.headers
+        message = describe(raw, response.status)
+        if response.status in (429, 500, 502, 503, 504):
+            self.problem = f"the embedding service at {self.url} cannot answer now: {message}"
+            raise Unavailable(self.problem)
+        index = response.headers.get("X-Item-Index", "")
+        raise BadRequest(f"the embedding service refused: {message}", int(index) if index.isdigit() else None)
+
+
+def describe(raw: bytes, status: int) -> str:
+    """What an error body says: MessagePack string, JSON `error`, or just the status."""
+    for decode in (msgspec.msgpack.decode, msgspec.json.decode):
+        try:
+            value = decode(raw)
+        except (msgspec.DecodeError, UnicodeDecodeError):
+            continue
+        if isinstance(value, str):
+            return value
+        if isinstance(value, dict) and isinstance(value.get("error"), str):
+            return str(value["error"])
+    return f"status {status}"

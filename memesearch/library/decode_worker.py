@@ -1,0 +1,140 @@
+"""Worker process: reads one picture file, says what it is, and makes the model's input of it.
+
+Runs as `python -m memesearch.library.decode_worker`, started by workers.py.
+"""
+
+import hashlib
+import io
+import signal
+from pathlib import Path
+
+import msgspec
+from PIL import ExifTags, Image
+
+from memesearch import picture
+from memesearch.errors import UnreadablePicture
+from memesearch.library.store import Content
+from memesearch.library.workers import answer_requests
+from memesearch.picture import Preprocessing
+
+MEMORY_BYTES = 4 * 2**30
+MAX_FILE_BYTES = 500 * 2**20
+
+
+class DecodeRequest(msgspec.Struct):
+    """`digest`: what the file hashed to when it was listed for decoding."""
+
+    path: str
+    digest: bytes
+    want: Preprocessing
+
+
+class Decoded(msgspec.Struct):
+    """Either `problem`, or the content and its frames as BMP files of the model's size."""
+
+    problem: str | None = None
+    changed: bool = False
+    content: Content | None = None
+    frames: list[bytes] = []
+
+
+def hash_bytes(raw: bytes) -> bytes:
+    return hashlib.blake2b(raw, digest_size=16).digest()
+
+
+def decode(request: DecodeRequest) -> Decoded:
+    try:
+        raw = Path(request.path).read_bytes()
+    except OSError:
+        return Decoded(changed=True)
+    if hash_bytes(raw) != request.digest:
+        return Decoded(changed=True)
+    try:
+        return read_picture(raw, request.digest, request.want)
+    except UnreadablePicture as error:
+        return Decoded(problem=str(error))
+    except MemoryError:
+        return Decoded(problem="needs more memory than a decoding worker may use")
+
+
+def read_picture(raw: bytes, digest: bytes, want: Preprocessing) -> Decoded:
+    image = picture.open_picture(raw)
+    count = frame_count(image)
+    orientation = image.getexif().get(ExifTags.Base.Orientation, 1)
+    width, height = image.size if orientation < 5 else image.size[::-1]
+    taken_at, place = when_and_where(image)
+    frames, colour = [], None
+    for number in picture.frame_numbers(count):
+        frame = read_frame(image, number, want)
+        if frame is None:
+            break
+        colour = colour or dominant_colour(frame)
+        frames.append(as_bmp(picture.fit(frame, want)))
+    kind = "animation" if count > 1 else "image"
+    return Decoded(content=Content(digest, kind, width, height, count, colour, taken_at, place), frames=frames)
+
+
+def frame_count(image: Image.Image) -> int:
+    if image.format == "MPO":  # the further pictures are previews or a second eye
+        return 1
+    try:
+        return int(getattr(image, "n_frames", 1))
+    except Exception:  # a damaged animation: its first frame may still be fine
+        return 1
+
+
+def read_frame(image: Image.Image, number: int, want: Preprocessing) -> Image.Image | None:
+    """RGB of one frame; None where a later frame of an animation is damaged."""
+    try:
+        if number:
+            image.seek(number)
+        else:
+            image.draft("RGB", (2 * want.width, 2 * want.height))
+        return picture.to_rgb(image)
+    except Exception:
+        if number == 0:
+            raise
+        return None
+
+
+def dominant_colour(frame: Image.Image) -> str:
+    """The most frequent colour of a small palette, '#rrggbb'."""
+    small = frame.resize((32, 32), Image.Resampling.BOX).quantize(6)
+    _, index = max(small.getcolors() or [(0, 0)])
+    palette = small.getpalette() or [128, 128, 128]
+    red, green, blue = palette[3 * int(index) : 3 * int(index) + 3]  # type: ignore[arg-type]
+    return f"#{red:02x}{green:02x}{blue:02x}"
+
+
+def as_bmp(frame: Image.Image) -> bytes:
+    buffer = io.BytesIO()
+    frame.save(buffer, "BMP")
+    return buffer.getvalue()
+
+
+def when_and_where(image: Image.Image) -> tuple[str | None, str | None]:
+    """The camera's time (ISO 8601, local) and 'latitude,longitude', as far as EXIF has them."""
+    try:
+        exif = image.getexif()
+        raw_time = exif.get_ifd(ExifTags.IFD.Exif).get(ExifTags.Base.DateTimeOriginal)
+        taken = None
+        if isinstance(raw_time, str) and len(raw_time) >= 19 and raw_time[:4].isdigit():
+            taken = raw_time[:10].replace(":", "-") + "T" + raw_time[11:19]
+        gps = exif.get_ifd(ExifTags.IFD.GPSInfo)
+        if 2 not in gps or 4 not in gps:
+            return taken, None
+        latitude, longitude = (degrees(gps[2]), degrees(gps[4]))
+        latitude *= -1 if gps.get(1) == "S" else 1
+        longitude *= -1 if gps.get(3) == "W" else 1
+        return taken, f"{latitude:.6f},{longitude:.6f}"
+    except Exception:  # EXIF blocks are as broken as files get, and only an extra
+        return None, None
+
+
+def degrees(parts: tuple[float, float, float]) -> float:
+    return float(parts[0]) + float(parts[1]) / 60 + float(parts[2]) / 3600
+
+
+if __name__ == "__main__":
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    answer_requests(decode, DecodeRequest, niceness=5, memory_bytes=MEMORY_BYTES)

@@ -1,0 +1,233 @@
+"""The indexing pipeline: files on disk become searchable rows of the store.
+
+Stages with bounded queues between them: hash, decode (worker processes), embed (the service),
+store (a batch a transaction). The service is kept busy by two batches in flight; memory is bounded
+by the queue. Killing any process loses at most the batches in flight.
+"""
+
+import asyncio
+import logging
+from collections.abc import Awaitable, Callable, Iterator
+from pathlib import Path
+
+import msgspec
+
+from memesearch import wire
+from memesearch.clip.client import ClipClient, ModelChanged
+from memesearch.errors import BadRequest, Unavailable
+from memesearch.library.decode_worker import MAX_FILE_BYTES, Decoded, DecodeRequest, hash_bytes
+from memesearch.library.progress import Progress
+from memesearch.library.store import Content, FileStat, Store
+from memesearch.library.workers import WorkerDied, WorkerPool
+from memesearch.picture import Preprocessing
+
+log = logging.getLogger(__name__)
+BATCHES_IN_FLIGHT = 2
+CHANGED_WHILE_READ = "changed or vanished while it was read; it is looked at again at the next scan"
+
+
+class Prepared(msgspec.Struct):
+    """A decoded picture on its way to the model."""
+
+    content: Content
+    frames: list[bytes]
+
+
+class Ingest:
+    """One run over a list of files, for one model."""
+
+    def __init__(
+        self,
+        root: Path,
+        store: Store,
+        client: ClipClient,
+        decoders: WorkerPool,
+        decoder_count: int,
+        progress: Progress,
+        stored: Callable[[], Awaitable[None]],
+    ) -> None:
+        """`stored` is awaited after each transaction, to bring the index up to date."""
+        self._root, self._store, self._client = root, store, client
+        self._decoders, self._decoder_count = decoders, decoder_count
+        self._progress, self._stored = progress, stored
+        self._old: dict[str, tuple[float, bytes]] = {}
+        self._same_bytes: dict[bytes, list[FileStat]] = {}  # files waiting for one content to be embedded
+        self._failures: list[tuple[FileStat, str]] = []
+
+    async def run(self, files: list[FileStat], config: wire.ServiceConfig, model: int) -> None:
+        """Make `files` searchable or record why not. Raises ModelChanged when the service switched."""
+        self._config, self._model = config, model
+        self._old = await self._store.old_vectors()
+        self._queue: asyncio.Queue[Prepared | None] = asyncio.Queue(max(2 * config.batch, 8))
+        todo = iter(files)
+        try:
+            async with asyncio.TaskGroup() as group:
+                group.create_task(self._prepare_all(todo))
+                for _ in range(BATCHES_IN_FLIGHT):
+                    group.create_task(self._embed_batches())
+        except* ModelChanged as group_error:
+            raise group_error.exceptions[0] from None
+        await self._store_failures()
+
+    async def _prepare_all(self, todo: Iterator[FileStat]) -> None:
+        async def prepare_some() -> None:
+            for file in todo:
+                await self._prepare(file)
+
+        async with asyncio.TaskGroup() as group:
+            for _ in range(self._decoder_count + 1):  # one more than workers, so that hashing overlaps decoding
+                group.create_task(prepare_some())
+        await self._queue.put(None)
+
+    async def _prepare(self, file: FileStat) -> None:
+        """Hash one file; link it if its content is known, else decode it and queue it for the model."""
+        try:
+            digest = await asyncio.to_thread(hash_file, self._root / file.path)
+        except OSError as error:
+            await self._fail([file], f"cannot be read: {error.strerror}", remember=not isinstance(error, FileNotFoundError))
+            return
+        if digest is None:
+            await self._fail([file], f"is larger than {MAX_FILE_BYTES:,} bytes")
+            return
+        if digest in self._same_bytes:
+            self._same_bytes[digest].append(file)
+            return
+        self._same_bytes[digest] = [file]
+        content_id = await self._store.content_of(digest, self._model)
+        if content_id is not None:
+            files = self._same_bytes.pop(digest)
+            await self._store.link([(same, content_id) for same in files])
+            await self._done(len(files))
+            return
+        await self._decode(file, digest)
+
+    async def _decode(self, file: FileStat, digest: bytes) -> None:
+        want = Preprocessing(
+            *self._config.image_size, self._config.resize_mode, self._config.interpolation, self._config.fill_color
+        )
+        try:
+            request = DecodeRequest(str(self._root / file.path), digest, want)
+            decoded = await self._decoders.call(request, Decoded)
+        except WorkerDied as error:
+            decoded = Decoded(problem=str(error))
+        if decoded.content is None:
+            files = self._same_bytes.pop(digest)
+            reason = decoded.problem or CHANGED_WHILE_READ
+            await self._fail(files, reason, remember=not decoded.changed)
+            return
+        if (vector := self._old_vector(file)) is not None:
+            await self._add([(Prepared(decoded.content, []), [vector])])
+            return
+        await self._queue.put(Prepared(decoded.content, decoded.frames))
+
+    def _old_vector(self, file: FileStat) -> bytes | None:
+        """The vector that the first implementation stored for this very file, if it has the model's size."""
+        modtime, vector = self._old.get(file.path, (0.0, b""))
+        unchanged = abs(modtime - file.mtime_ns / 1e9) < 1e-3
+        return vector if unchanged and len(vector) == 2 * self._config.embedding_size else None
+
+    async def _embed_batches(self) -> None:
+        while (batch := await self._next_batch()) is not None:
+            vectors = await self._embed(batch)
+            await self._add([(item, rows) for item, rows in zip(batch, vectors, strict=True) if rows])
+
+    async def _next_batch(self) -> list[Prepared] | None:
+        """Whatever waits, up to the model's batch; None when all is done."""
+        first = await self._queue.get()
+        batch, frames = [], 0
+        item: Prepared | None = first
+        while item is not None:
+            batch.append(item)
+            frames += len(item.frames)
+            if frames >= self._config.batch or self._queue.empty():
+                break
+            item = self._queue.get_nowait()
+        if item is None:
+            await self._queue.put(None)  # the other embedding task has to see the end too
+        return batch or None
+
+    async def _embed(self, batch: list[Prepared]) -> list[list[bytes]]:
+        """Vectors of each item's frames; an empty list for an item that the service refuses."""
+        left = list(batch)
+        while left:
+            flat = [frame for item in left for frame in item.frames]
+            try:
+                vectors = iter(await self._embed_patiently(flat))
+            except BadRequest as error:
+                culprits = [item for item in left if owns(item, left, error.index)] or left
+                for item in culprits:
+                    await self._fail(self._same_bytes.pop(item.content.hash, []), str(error))
+                left = [item for item in left if item not in culprits]
+                continue
+            embedded = {id(item): [next(vectors) for _ in item.frames] for item in left}
+            return [embedded.get(id(item), []) for item in batch]
+        return [[] for _ in batch]
+
+    async def _embed_patiently(self, frames: list[bytes]) -> list[bytes]:
+        """Wait for the service as long as it takes. Raises ModelChanged when another model came back."""
+        assert self._config.model_id is not None
+        while True:
+            try:
+                return await self._client.embed_pictures(frames, self._config.model_id, bulk=True)
+            except Unavailable as error:
+                self._wait_for_service(str(error))
+                await asyncio.sleep(1)
+                config = await self._client.wait_until_ready(self._wait_for_service)
+                if config.model_id != self._config.model_id:
+                    raise ModelChanged(f"the embedding service came back with {config.model_id}") from error
+                self._progress.state, self._progress.message = "indexing", None
+
+    def _wait_for_service(self, reason: str) -> None:
+        if self._progress.state != "waiting":
+            log.warning("indexing waits: %s", reason)
+        self._progress.state, self._progress.message = "waiting", reason
+
+    async def _add(self, embedded: list[tuple[Prepared, list[bytes]]]) -> None:
+        rows, count, matched = [], 0, []
+        for item, vectors in embedded:
+            files = self._same_bytes.pop(item.content.hash, [])
+            rows.append((item.content, vectors, files))
+            count += len(files)
+            matched += [file.path for file in files if file.path in self._old]
+        if rows:
+            await self._store.add(self._model, rows)
+        if matched:
+            await self._store.forget_old_vectors(matched)
+        await self._done(count)
+
+    async def _done(self, count: int) -> None:
+        self._progress.advance(count)
+        await self._stored()
+
+    async def _fail(self, files: list[FileStat], reason: str, remember: bool = True) -> None:
+        for file in files:
+            log.warning("skipping %r: %s", file.path, reason)
+            if remember:
+                self._failures.append((file, reason))
+        self._progress.advance(len(files))
+        if len(self._failures) >= 100:
+            await self._store_failures()
+
+    async def _store_failures(self) -> None:
+        failures, self._failures = self._failures, []
+        if failures:
+            await self._store.fail(failures)
+            await self._stored()
+
+
+def hash_file(path: Path) -> bytes | None:
+    """BLAKE2b-128 of a file's bytes; None when it is too large to be a picture."""
+    if path.stat().st_size > MAX_FILE_BYTES:
+        return None
+    return hash_bytes(path.read_bytes())
+
+
+def owns(item: Prepared, items: list[Prepared], index: int | None) -> bool:
+    """Whether frame number `index` of all `items`' frames in a row is one of `item`."""
+    if index is None:
+        return False
+    for other in items:
+        if index < len(other.frames):
+            return other is item
+        index -= len(other.frames)
+    return False

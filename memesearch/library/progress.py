@@ -1,0 +1,58 @@
+"""How far long work is: done, total, rate and time left, for the page, the log and metrics."""
+
+import time
+from collections import deque
+
+import msgspec
+
+WINDOW_SECONDS = 15.0
+
+
+class ProgressReport(msgspec.Struct):
+    """`rate` in items per second over the last seconds; `seconds_left` is None while unknown."""
+
+    state: str
+    done: int
+    total: int
+    rate: float
+    seconds_left: float | None
+    message: str | None = None
+
+    def __str__(self) -> str:
+        left = "" if self.seconds_left is None else f", {self.seconds_left:.0f} s left"
+        return f"{self.done:,} / {self.total:,}, {self.rate:.1f}/s{left}"
+
+
+class Progress:
+    """Counts one run of work at a time."""
+
+    def __init__(self) -> None:
+        self.state = "idle"
+        self.message: str | None = None
+        self._done = 0
+        self._total = 0
+        self._marks: deque[tuple[float, int]] = deque()
+
+    def start(self, state: str, total: int) -> None:
+        self.state, self.message = state, None
+        self._done, self._total = 0, total
+        self._marks.clear()
+        self._marks.append((time.monotonic(), 0))
+
+    def advance(self, count: int) -> None:
+        self._done += count
+        now = time.monotonic()
+        self._marks.append((now, self._done))
+        while len(self._marks) > 2 and now - self._marks[0][0] > WINDOW_SECONDS:
+            self._marks.popleft()
+
+    def finish(self) -> None:
+        self.state, self.message = "idle", None
+
+    def report(self) -> ProgressReport:
+        rate = 0.0
+        if self.state != "idle" and self._marks:
+            seconds = time.monotonic() - self._marks[0][0]
+            rate = (self._done - self._marks[0][1]) / seconds if seconds > 0 else 0.0
+        left = (self._total - self._done) / rate if rate > 0 else None
+        return ProgressReport(self.state, self._done, self._total, rate, left, self.message)

@@ -1,0 +1,97 @@
+"""Worker processes that may die: each runs `python -m MODULE` and answers one request at a time.
+
+A request and its answer are MessagePack behind a 4-byte length, on the worker's stdin and stdout.
+A worker that dies or takes too long is replaced, and only its own request fails. Workers end by
+themselves when their stdin closes, so nothing is left behind when the parent is killed.
+"""
+
+import asyncio
+import contextlib
+import os
+import resource
+import struct
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any, TypeVar
+
+import msgspec
+
+from memesearch.errors import MemeSearchError
+
+LENGTH = struct.Struct("<I")
+PROJECT = Path(__file__).resolve().parents[2]
+T = TypeVar("T")
+
+
+class WorkerDied(MemeSearchError):
+    """The worker crashed on the request, or was killed because it took too long."""
+
+
+class WorkerPool:
+    """`count` workers of one module, started when first needed. Use from one event loop."""
+
+    def __init__(self, module: str, count: int, timeout: float) -> None:
+        self._module = module
+        self._timeout = timeout
+        self._idle: asyncio.LifoQueue[asyncio.subprocess.Process | None] = asyncio.LifoQueue()
+        for _ in range(count):
+            self._idle.put_nowait(None)
+        self._all: set[asyncio.subprocess.Process] = set()
+
+    async def call(self, request: Any, answer: type[T]) -> T:
+        """Send one request to a free worker. Raises WorkerDied."""
+        worker = await self._idle.get()
+        try:
+            if worker is None or worker.returncode is not None:
+                worker = await self._start()
+            return await asyncio.wait_for(exchange(worker, msgspec.msgpack.encode(request), answer), self._timeout)
+        except TimeoutError as error:
+            raise WorkerDied(f"took longer than {self._timeout:.0f} seconds") from error
+        except (asyncio.IncompleteReadError, ConnectionError) as error:
+            raise WorkerDied("crashed the decoder") from error
+        finally:
+            if sys.exc_info()[0] is not None and worker is not None:
+                self._end(worker)
+                worker = None
+            self._idle.put_nowait(worker)
+
+    async def _start(self) -> asyncio.subprocess.Process:
+        worker = await asyncio.create_subprocess_exec(
+            sys.executable, "-m", self._module,
+            stdin=asyncio.subprocess.PIPE, stdout=asyncio.subprocess.PIPE, cwd=PROJECT, start_new_session=True,
+        )
+        self._all.add(worker)
+        return worker
+
+    def _end(self, worker: asyncio.subprocess.Process) -> None:
+        self._all.discard(worker)
+        with contextlib.suppress(ProcessLookupError):
+            worker.kill()
+
+    async def close(self) -> None:
+        """Kill the workers; what they were doing is lost."""
+        for worker in list(self._all):
+            self._end(worker)
+            await worker.wait()
+
+
+async def exchange(worker: asyncio.subprocess.Process, body: bytes, answer: type[T]) -> T:
+    assert worker.stdin is not None and worker.stdout is not None
+    worker.stdin.write(LENGTH.pack(len(body)) + body)
+    await worker.stdin.drain()
+    (length,) = LENGTH.unpack(await worker.stdout.readexactly(LENGTH.size))
+    return msgspec.msgpack.decode(await worker.stdout.readexactly(length), type=answer)
+
+
+def answer_requests(handle: Callable[[Any], Any], request: type[Any], niceness: int, memory_bytes: int) -> None:
+    """The worker's side: answer requests from stdin until it closes."""
+    os.nice(niceness)
+    resource.setrlimit(resource.RLIMIT_AS, (memory_bytes, memory_bytes))
+    requests, answers = sys.stdin.buffer, os.fdopen(os.dup(1), "wb")
+    os.dup2(2, 1)  # a library that prints must not disturb the answers
+    while header := requests.read(LENGTH.size):
+        (length,) = LENGTH.unpack(header)
+        body = msgspec.msgpack.encode(handle(msgspec.msgpack.decode(requests.read(length), type=request)))
+        answers.write(LENGTH.pack(len(body)) + body)
+        answers.flush()

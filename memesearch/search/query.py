@@ -1,0 +1,162 @@
+"""From a query's terms to ranked pictures.
+
+A query is a list of weighted terms. Its vector is the sum of weight x vector over the terms; a
+picture's score is the inner product with its unit vector. The richer query language of the search
+box will parse into the same terms.
+"""
+
+import asyncio
+import math
+from collections import OrderedDict
+from typing import Any
+
+import msgspec
+import numpy as np
+from numpy.typing import NDArray
+
+from memesearch import wire
+from memesearch.clip.client import ClipClient
+from memesearch.errors import BadRequest, MemeSearchError, NotFound, Unavailable
+from memesearch.library.store import Store
+from memesearch.search.fuse import fuse
+from memesearch.search.live import LiveIndex
+from memesearch.search.text import search_words
+
+CACHED_TEXTS = 2000
+TEXT_WEIGHT = 1.5  # a picture that has the very words should pass one that only means something like them
+MAX_TERMS = 64
+
+
+class Term(msgspec.Struct, forbid_unknown_fields=True):
+    """One term; exactly one of the fields beside `weight` is given."""
+
+    text: str | None = None
+    image: str | None = None
+    embedding: list[float] | str | None = None
+    predefined_embedding: str | None = None
+    file: str | None = None
+    weight: float = 1.0
+
+    def __post_init__(self) -> None:
+        given = [self.text, self.image, self.embedding, self.predefined_embedding, self.file]
+        if sum(value is not None for value in given) != 1:
+            raise ValueError("a term has exactly one of text, image, embedding, predefined_embedding and file")
+        if not math.isfinite(self.weight) or abs(self.weight) > 1e6:
+            raise ValueError("`weight` must be a number between -1,000,000 and 1,000,000")
+
+    @property
+    def kind(self) -> str:
+        return next(name for name in self.__struct_fields__ if getattr(self, name) is not None)
+
+
+class Ranked(msgspec.Struct):
+    """A picture of a fused answer; ranks start at 1, None where a ranking does not have it."""
+
+    content_id: int
+    score: float
+    vector_rank: int | None
+    text_rank: int | None
+
+
+class Searcher:
+    """Answers queries for one index at a time; the library says which."""
+
+    def __init__(self, store: Store, client: ClipClient, predefined: dict[str, list[float]]) -> None:
+        self._store, self._client = store, client
+        self.predefined = predefined
+        self._texts: OrderedDict[tuple[str, str], bytes] = OrderedDict()
+
+    async def query_vector(self, terms: list[Term], index: LiveIndex) -> NDArray[np.float32]:
+        """float32 [d], the weighted sum. Raises BadRequest, NotFound, Unavailable."""
+        if len(terms) > MAX_TERMS:
+            raise BadRequest(f"a query has at most {MAX_TERMS} terms, this one has {len(terms)}")
+        await self._embed_texts([term.text for term in terms if term.text is not None], index.model_id)
+        total = np.zeros(index.flat.dimensions, np.float32)
+        for term in terms:
+            total += np.float32(term.weight) * await self._vector(term, index)
+        return total
+
+    async def _vector(self, term: Term, index: LiveIndex) -> NDArray[np.float32]:
+        if term.text is not None:
+            return wire.from_bytes(self._texts[index.model_id, term.text]).astype(np.float32)
+        if term.image is not None:
+            raw = wire.from_base64(term.image, "the picture of a term")
+            return await self.embed_picture(raw, index)
+        if term.file is not None:
+            return await self._vector_of_file(term.file, index)
+        if isinstance(term.embedding, str):
+            raw = wire.from_base64(term.embedding, "the `embedding` of a term")
+            if len(raw) % 2:
+                raise BadRequest("the `embedding` of a term is not made of float16 numbers")
+            values: Any = wire.from_bytes(raw)
+        elif term.predefined_embedding is not None:
+            if term.predefined_embedding not in self.predefined:
+                raise NotFound(f"there is no predefined embedding named {term.predefined_embedding!r}")
+            values = self.predefined[term.predefined_embedding]
+        else:
+            values = term.embedding
+        return checked(np.asarray(values, dtype=np.float32), index.flat.dimensions)
+
+    async def _vector_of_file(self, path: str, index: LiveIndex) -> NDArray[np.float32]:
+        content = await self._store.content_at(path)
+        vectors = [] if content is None else await self._store.vectors_of(content, index.model)
+        if not vectors:
+            raise NotFound(f"the library has no picture {path!r}")
+        mean = np.mean([wire.from_bytes(vector).astype(np.float32) for vector in vectors], axis=0)
+        return np.asarray(mean / max(float(np.linalg.norm(mean)), 1e-6), np.float32)
+
+    async def embed_picture(self, raw: bytes, index: LiveIndex) -> NDArray[np.float32]:
+        """float32 unit vector [d] of an encoded picture."""
+        vectors = await self._client.embed_pictures([raw], index.model_id, bulk=False)
+        return wire.from_bytes(vectors[0]).astype(np.float32)
+
+    async def _embed_texts(self, texts: list[str], model_id: str) -> None:
+        new = [text for text in dict.fromkeys(texts) if (model_id, text) not in self._texts]
+        if new:
+            for text, vector in zip(new, await self._client.embed_text(new, model_id), strict=True):
+                self._texts[model_id, text] = vector
+        for text in texts:
+            self._texts.move_to_end((model_id, text))
+        while len(self._texts) > max(CACHED_TEXTS, len(texts)):
+            self._texts.popitem(last=False)
+
+    async def by_vector(
+        self, vector: NDArray[np.float32], k: int, index: LiveIndex
+    ) -> tuple[NDArray[np.float32], NDArray[np.int64]]:
+        """Scores and contents, best first."""
+        return await asyncio.to_thread(index.flat.search, vector, k)
+
+    async def fused(self, terms: list[Term], k: int, index: LiveIndex | None) -> tuple[list[Ranked], list[str]]:
+        """Vectors' and words' rankings joined, best first, and sentences on what could not be asked."""
+        notices: list[str] = []
+        by_vector: list[int] = []
+        try:
+            if index is None:
+                raise Unavailable("no picture has been indexed yet")
+            vector = await self.query_vector(terms, index)
+            by_vector = [int(content) for content in (await self.by_vector(vector, k, index))[1]]
+        except (BadRequest, NotFound):
+            raise
+        except MemeSearchError as error:
+            if not any(term.text for term in terms):
+                raise
+            notices.append(f"Only words written in pictures and names were searched: {error}.")
+        words = " ".join(term.text for term in terms if term.text is not None and term.weight > 0)
+        by_words = await search_words(self._store, words)
+        joined = fuse([
+            (by_vector, [1.0] * len(by_vector)),
+            ([content for content, _ in by_words], [TEXT_WEIGHT * share for _, share in by_words]),
+        ])
+        vector_ranks = {content: rank for rank, content in enumerate(by_vector, start=1)}
+        text_ranks = {content: rank for rank, (content, _) in enumerate(by_words, start=1)}
+        ranked = [Ranked(c, score, vector_ranks.get(c), text_ranks.get(c)) for c, score in joined]
+        return ranked, notices
+
+
+def checked(vector: NDArray[np.float32], dimensions: int) -> NDArray[np.float32]:
+    """The vector itself. Raises BadRequest unless it has the right size and only finite numbers."""
+    if vector.shape != (dimensions,):
+        raise BadRequest(f"an embedding has {vector.size} numbers, but this library's model makes {dimensions}")
+    if not np.isfinite(vector).all():
+        raise BadRequest("an embedding has a number that is not finite")
+    return vector

@@ -1,0 +1,114 @@
+"""The search backend: keeps an index of a folder of pictures and answers queries over HTTP.
+
+    python mse.py mse_config.json
+
+Runs until SIGTERM; with `no_run_server` it indexes once, prints a summary and ends.
+"""
+
+import asyncio
+import contextlib
+import logging
+import os
+import sys
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from pathlib import Path
+
+import aiohttp
+import msgspec
+from aiohttp import web
+
+from memesearch.backend import api, files, protocol
+from memesearch.backend.parts import CONFIG, LIBRARY, PAGE, SEARCHER
+from memesearch.clip.client import ClipClient
+from memesearch.config import MseConfig
+from memesearch.errors import ConfigError
+from memesearch.library.library import Library
+from memesearch.library.store import Store
+from memesearch.search.query import Searcher
+from memesearch.web import errors_as_answers, run_program, same_origin, serve
+
+log = logging.getLogger("mse")
+MAX_BODY_BYTES = 64 * 2**20
+HERE = Path(__file__).resolve().parent
+
+
+@asynccontextmanager
+async def open_library(config: MseConfig) -> AsyncIterator[Library]:
+    """The library with its database and client, closed again at the end."""
+    workers = config.decode_workers or os.cpu_count() or 1
+    async with Store.open(Path(config.db_path)) as store, aiohttp.ClientSession() as session:
+        library = Library(Path(config.files), store, ClipClient(config.clip_server, session), workers)
+        try:
+            await library.open()
+            yield library
+        finally:
+            await library.close()
+
+
+def read_predefined(path: str | None) -> dict[str, list[float]]:
+    """Named directions: a JSON object of name to list of numbers."""
+    if path is None:
+        return {}
+    try:
+        return msgspec.json.decode(Path(path).read_bytes(), type=dict[str, list[float]])
+    except (OSError, msgspec.DecodeError) as error:
+        raise ConfigError(f"`predefined_embeddings`: {path} cannot be used: {error}") from error
+
+
+def make_app(config: MseConfig, library: Library, page: Path) -> web.Application:
+    app = web.Application(client_max_size=MAX_BODY_BYTES, middlewares=[errors_as_answers, same_origin])
+    app[CONFIG], app[LIBRARY], app[PAGE] = config, library, page
+    app[SEARCHER] = Searcher(library.store, library.client, read_predefined(config.predefined_embeddings))
+    app.cleanup_ctx.append(background_work)
+    for routes in (protocol, api, files):
+        routes.add_routes(app)
+    return app
+
+
+async def background_work(app: web.Application) -> AsyncIterator[None]:
+    """Index at start, and read texts whenever there is time."""
+    tasks = [asyncio.create_task(app[LIBRARY].keep_in_step())]
+    if app[CONFIG].ocr:
+        tasks.append(asyncio.create_task(app[LIBRARY].read_texts()))
+    for task in tasks:
+        task.add_done_callback(tell_of_crash)
+    yield
+    for task in tasks:
+        task.cancel()
+    await asyncio.gather(*tasks, return_exceptions=True)
+
+
+def tell_of_crash(task: "asyncio.Task[None]") -> None:
+    if not task.cancelled() and (error := task.exception()):
+        log.error("background work ended by an unexpected error", exc_info=error)
+
+
+async def index_once(library: Library) -> int:
+    """`no_run_server`: index, print a summary and the files that could not be read."""
+    summary = await library.reload(patient=True)
+    print(f"{summary.looked_at} files looked at, {summary.added_or_changed} new or changed, "
+          f"{summary.gone} gone, {summary.failures} could not be read")
+    for path, reason, _ in await library.store.failures(summary.failures, 0):
+        print(f"{path!r}: {reason}")
+    return 0
+
+
+async def main(config: MseConfig) -> int:
+    if not os.path.isdir(config.files):
+        raise ConfigError(f"`files`: {config.files} is not a folder")
+    async with open_library(config) as library:
+        if config.no_run_server:
+            task = asyncio.create_task(index_once(library))
+            with contextlib.suppress(NotImplementedError):
+                asyncio.get_running_loop().add_signal_handler(15, task.cancel)
+            try:
+                return await task
+            except asyncio.CancelledError:
+                return 0
+        await serve(make_app(config, library, HERE / "clipfront2" / "static"), config.host, config.port)
+    return 0
+
+
+if __name__ == "__main__":
+    raise SystemExit(run_program(MseConfig, main, sys.argv))
