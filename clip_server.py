@@ -181,8 +181,13 @@ def make_app(config: ClipServerConfig, model: ClipModel) -> web.Application:
 async def main(config: ClipServerConfig) -> int:
     base = Path(sys.argv[1]).absolute().parent
     model = await asyncio.to_thread(load_model, config.model, config.pretrained, config.device, base)
-    log.info("%s: %d dimensions, pictures %dx%d", model.model_id, model.embedding_size,
-             model.preprocessing.width, model.preprocessing.height)
+    log.info(
+        "%s: %d dimensions, pictures %dx%d",
+        model.model_id,
+        model.embedding_size,
+        model.preprocessing.width,
+        model.preprocessing.height,
+    )
     await serve(make_app(config, model), config.host, config.port)
     return 0
 

@@ -87,8 +87,10 @@ def tell_of_crash(task: "asyncio.Task[None]") -> None:
 async def index_once(library: Library) -> int:
     """`no_run_server`: index, print a summary and the files that could not be read."""
     summary = await library.reload(patient=True)
-    print(f"{summary.looked_at} files looked at, {summary.added_or_changed} new or changed, "
-          f"{summary.gone} gone, {summary.failures} could not be read")
+    print(
+        f"{summary.looked_at} files looked at, {summary.added_or_changed} new or changed, "
+        f"{summary.gone} gone, {summary.failures} could not be read"
+    )
     for path, reason, _ in await library.store.failures(summary.failures, 0):
         print(f"{path!r}: {reason}")
     return 0

@@ -83,6 +83,5 @@ def measured_compositions(seed: int, count: int) -> tuple[torch.Tensor, list[str
 def measured_vendor(seed: int, vendor: str) -> tuple[torch.Tensor, list[str]]:
     """One picture of each thing as the vendor draws it, on random grounds, and the names."""
     rng = Random(seed)
-    pictures = [to_tensor(compose(rng, [tile], (320, 320)).picture)
-                for tile in load_drawings(vendor)]
+    pictures = [to_tensor(compose(rng, [tile], (320, 320)).picture) for tile in load_drawings(vendor)]
     return torch.stack(pictures), [thing.name for thing in load_things()]

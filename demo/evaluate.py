@@ -50,16 +50,21 @@ def measure(folder: Path) -> dict[str, Any]:
     """Both recalls with chance, and the speed, of the model in the folder."""
     model, _ = load_folder(folder)
     result: dict[str, Any] = {}
-    sets = {"new_compositions": measured_compositions(seed=4242, count=500),
-            "held_out_vendor": measured_vendor(seed=4242, vendor=HELD_OUT_VENDOR)}
+    sets = {
+        "new_compositions": measured_compositions(seed=4242, count=500),
+        "held_out_vendor": measured_vendor(seed=4242, vendor=HELD_OUT_VENDOR),
+    }
     for name, (pictures, texts) in sets.items():
         with torch.inference_mode():
             found = model.encode_image(normalise(pictures), normalize=True)
         words = embed_texts(model, folder, texts)
-        result[name] = {"among": len(texts), "recall@1": recall(words, found, 1),
-                        "recall@10": recall(words, found, 10),
-                        "chance@1": round(1 / len(texts), 4),
-                        "chance@10": round(10 / len(texts), 4)}
+        result[name] = {
+            "among": len(texts),
+            "recall@1": recall(words, found, 1),
+            "recall@10": recall(words, found, 10),
+            "chance@1": round(1 / len(texts), 4),
+            "chance@10": round(10 / len(texts), 4),
+        }
     result["pictures_per_second"] = speed(model)
     return result
 
@@ -70,9 +75,11 @@ def main() -> None:
     result = measure(folder)
     for name in ("new_compositions", "held_out_vendor"):
         row = result[name]
-        print(f"{name}: among {row['among']}: "
-              f"recall@1 {row['recall@1']:.3f} (chance {row['chance@1']:.3f}), "
-              f"recall@10 {row['recall@10']:.3f} (chance {row['chance@10']:.3f})")
+        print(
+            f"{name}: among {row['among']}: "
+            f"recall@1 {row['recall@1']:.3f} (chance {row['chance@1']:.3f}), "
+            f"recall@10 {row['recall@10']:.3f} (chance {row['chance@10']:.3f})"
+        )
     print(f"picture tower: {result['pictures_per_second']} pictures/s on two threads")
     print(json.dumps(result))
 

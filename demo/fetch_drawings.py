@@ -33,8 +33,14 @@ CLDR = ("cldr-annotations-full", "48.2.0")
 EMOJIBASE = ("emojibase-data", "17.0.0")
 FONT = ("@fontsource/anton", "5.3.0")
 # Emojibase's group number: (folder of the sample library, how many things to take).
-GROUPS = {0: ("faces", 40), 3: ("animals", 80), 4: ("food", 60), 5: ("places", 40),
-          6: ("activities", 25), 7: ("objects", 45)}
+GROUPS = {
+    0: ("faces", 40),
+    3: ("animals", 80),
+    4: ("food", 60),
+    5: ("places", 40),
+    6: ("activities", 25),
+    7: ("objects", 45),
+}
 LOOK_ALIKE = re.compile(r"clock|moon|keycap|globe|face with|calendar|envelope|mailbox|chart|hand")
 
 
@@ -49,7 +55,10 @@ def unpack(package: tuple[str, str], folder: Path) -> Path:
     """Download one npm package at its pinned version; return the folder of its files."""
     packed = subprocess.run(
         ["npm", "pack", "--silent", "@".join(package)],
-        cwd=folder, check=True, capture_output=True, text=True,
+        cwd=folder,
+        check=True,
+        capture_output=True,
+        text=True,
     ).stdout.strip()
     target = folder / packed.removesuffix(".tgz")
     with tarfile.open(folder / packed) as archive:
@@ -63,8 +72,10 @@ def svg_of(icons: dict[str, Any], name: str) -> str:
     icon = icons["icons"][name]
     width = icon.get("width", icons.get("width", 16))
     height = icon.get("height", icons.get("height", 16))
-    return (f'<svg xmlns="http://www.w3.org/2000/svg" xmlns:xlink="http://www.w3.org/1999/xlink" '
-            f'viewBox="0 0 {width} {height}">{icon["body"]}</svg>')
+    return (
+        f'<svg xmlns="http://www.w3.org/2000/svg" xmlns:xlink="http://www.w3.org/1999/xlink" '
+        f'viewBox="0 0 {width} {height}">{icon["body"]}</svg>'
+    )
 
 
 def draw(svg: str) -> Image.Image:
@@ -87,8 +98,7 @@ def choose(cldr: Path, emojibase: Path, sets: dict[str, dict[str, Any]]) -> list
         if group not in GROUPS or note is None:
             continue
         name = note["tts"][0].lower()
-        drawn = all(slug(name) in icons["icons"] or slug(name) in icons.get("aliases", {})
-                    for icons in sets.values())
+        drawn = all(slug(name) in icons["icons"] or slug(name) in icons.get("aliases", {}) for icons in sets.values())
         if drawn and not LOOK_ALIKE.search(name):
             words = [word.lower() for word in note["default"] if word.lower() != name]
             found[group].append({"name": name, "keywords": words, "group": GROUPS[group][0]})
@@ -112,8 +122,10 @@ def main() -> None:
     PACK.mkdir(exist_ok=True)
     with tempfile.TemporaryDirectory() as name:
         work = Path(name)
-        sets = {vendor: json.loads((unpack(package, work) / "icons.json").read_text())
-                for vendor, package in VENDORS.items()}
+        sets = {
+            vendor: json.loads((unpack(package, work) / "icons.json").read_text())
+            for vendor, package in VENDORS.items()
+        }
         things = choose(unpack(CLDR, work), unpack(EMOJIBASE, work), sets)
         for vendor, icons in sets.items():
             rows = -(-len(things) // COLUMNS)

@@ -12,10 +12,17 @@ from PIL import Image, ImageDraw, ImageFont
 from vocabulary import JOKES, PACK
 
 COLOURS: dict[str, tuple[int, int, int]] = {
-    "red": (214, 60, 60), "orange": (240, 148, 52), "yellow": (246, 214, 84),
-    "green": (86, 172, 96), "blue": (70, 126, 214), "purple": (140, 92, 190),
-    "pink": (244, 158, 190), "brown": (140, 100, 72), "grey": (150, 154, 160),
-    "black": (34, 36, 42), "white": (246, 246, 244),
+    "red": (214, 60, 60),
+    "orange": (240, 148, 52),
+    "yellow": (246, 214, 84),
+    "green": (86, 172, 96),
+    "blue": (70, 126, 214),
+    "purple": (140, 92, 190),
+    "pink": (244, 158, 190),
+    "brown": (140, 100, 72),
+    "grey": (150, 154, 160),
+    "black": (34, 36, 42),
+    "white": (246, 246, 244),
 }
 
 
@@ -51,8 +58,7 @@ def ground(rng: Random, size: tuple[int, int], colour: tuple[int, int, int]) -> 
     kind = rng.choice(("plain", "stripes", "dots", "rays", "gradient"))
     if kind == "stripes":
         for x in range(-height, width, 2 * step):
-            draw.polygon([(x, height), (x + step, height), (x + step + height, 0),
-                          (x + height, 0)], fill=other)
+            draw.polygon([(x, height), (x + step, height), (x + step + height, 0), (x + height, 0)], fill=other)
     elif kind == "dots":
         for y in range(0, height + step, step):
             for x in range(y // step % 2 * step, width + step, 2 * step):
@@ -100,8 +106,9 @@ def write_line(rng: Random, picture: Image.Image, text: str, at_top: bool) -> No
     style = rng.random()
     edge = max(1, size // 12)
     if style < 0.75:
-        draw.text((width // 2, y), text, (255, 255, 255), caption_font(size), anchor,
-                  stroke_width=edge, stroke_fill=(0, 0, 0))
+        draw.text(
+            (width // 2, y), text, (255, 255, 255), caption_font(size), anchor, stroke_width=edge, stroke_fill=(0, 0, 0)
+        )
         return
     ink, paper = ((0, 0, 0), (255, 255, 255)) if style < 0.9 else ((255, 255, 255), (20, 20, 20))
     box = draw.textbbox((width // 2, y), text, caption_font(size), anchor)
@@ -109,8 +116,9 @@ def write_line(rng: Random, picture: Image.Image, text: str, at_top: bool) -> No
     draw.text((width // 2, y), text, ink, caption_font(size), anchor)
 
 
-def compose(rng: Random, drawings: list[Image.Image], size: tuple[int, int],
-            caption_chance: float = 0.5) -> Composition:
+def compose(
+    rng: Random, drawings: list[Image.Image], size: tuple[int, int], caption_chance: float = 0.5
+) -> Composition:
     """One picture of the drawings (RGBA tiles), of size (width, height) pixels."""
     colour = rng.choice(list(COLOURS))
     picture = ground(rng, size, COLOURS[colour])

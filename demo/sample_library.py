@@ -23,8 +23,18 @@ COUNT = 500
 ANIMATED_EVERY = 70  # one picture in so many is an animated GIF
 SEED = 2024
 MARKER = ".sample-library-complete"
-SHAPES = ((400, 400), (500, 500), (640, 480), (480, 640), (800, 600), (600, 800), (720, 405),
-          (405, 720), (1000, 750), (1200, 800))  # width, height in pixels
+SHAPES = (
+    (400, 400),
+    (500, 500),
+    (640, 480),
+    (480, 640),
+    (800, 600),
+    (600, 800),
+    (720, 405),
+    (405, 720),
+    (1000, 750),
+    (1200, 800),
+)  # width, height in pixels
 WEIGHTS = (20, 20, 18, 16, 8, 8, 6, 6, 2, 1)
 log = logging.getLogger(__name__)
 
@@ -32,8 +42,10 @@ log = logging.getLogger(__name__)
 def save(composition: Composition, path: Path) -> None:
     """Save in the format that the file name asks for."""
     options: dict[str, Any] = {
-        ".jpg": {"quality": 86}, ".png": {"compress_level": 3},
-        ".webp": {"quality": 80, "method": 0}}[path.suffix]
+        ".jpg": {"quality": 86},
+        ".png": {"compress_level": 3},
+        ".webp": {"quality": 80, "method": 0},
+    }[path.suffix]
     picture = composition.picture
     if path.suffix == ".png":  # a palette keeps flat drawings small
         picture = picture.quantize(128, dither=Image.Dither.NONE)
@@ -44,8 +56,7 @@ def save_animated(rng: Random, tiles: list[Image.Image], path: Path) -> Composit
     """Save six frames in which the drawings swing; return the first frame."""
     seed = rng.randrange(2**32)
     swings = (0, 8, 12, 0, -8, -12)
-    made = [compose(Random(seed), [tile.rotate(swing) for tile in tiles], (400, 400))
-            for swing in swings]
+    made = [compose(Random(seed), [tile.rotate(swing) for tile in tiles], (400, 400)) for swing in swings]
     frames = [one.picture.quantize(64, dither=Image.Dither.NONE) for one in made]
     frames[0].save(path, save_all=True, append_images=frames[1:], duration=120, loop=0)
     return made[0]
@@ -72,8 +83,7 @@ def write_library(folder: Path) -> dict[str, dict[str, Any]]:
         else:
             made = compose(rng, tiles, rng.choices(SHAPES, WEIGHTS)[0], caption_chance=0.7)
             save(made, folder / name)
-        labels[name] = {"things": [things[i].name for i in chosen],
-                        "caption": made.caption, "colour": made.colour}
+        labels[name] = {"things": [things[i].name for i in chosen], "caption": made.caption, "colour": made.colour}
     return labels
 
 

@@ -67,8 +67,9 @@ def batches(settings: Settings, stage: int, steps: int) -> DataLoader[Any]:
     return DataLoader(data, batch_size=settings.batch_size, num_workers=settings.workers)
 
 
-def train_classifier(model: nn.Module, classes: nn.Parameter, settings: Settings, log: Log,
-                     checkpoint: Path | None) -> None:
+def train_classifier(
+    model: nn.Module, classes: nn.Parameter, settings: Settings, log: Log, checkpoint: Path | None
+) -> None:
     """Stage 1: fit the picture tower and classes, float32 [things + colours, width]."""
     parameters = [*model.visual.parameters(), classes]
     optimizer = torch.optim.AdamW(parameters, lr=settings.classifier_rate, weight_decay=0.05)
@@ -81,7 +82,8 @@ def train_classifier(model: nn.Module, classes: nn.Parameter, settings: Settings
         first = saved["step"]
     steps = settings.classifier_steps
     schedule = torch.optim.lr_scheduler.OneCycleLR(
-        optimizer, settings.classifier_rate, total_steps=steps + 1, pct_start=0.15)
+        optimizer, settings.classifier_rate, total_steps=steps + 1, pct_start=0.15
+    )
     for _ in range(first):
         schedule.step()
     model.train()
@@ -103,8 +105,15 @@ def train_classifier(model: nn.Module, classes: nn.Parameter, settings: Settings
             hit = (target.gather(1, top[:, None]) > 0).float().mean().item()
             log.write(stage="classifier", step=step, loss=round(loss.item(), 4), top1=hit)
         if checkpoint and step % 100 == 0:
-            torch.save({"visual": model.visual.state_dict(), "classes": classes.data,
-                        "optimizer": optimizer.state_dict(), "step": step}, checkpoint)
+            torch.save(
+                {
+                    "visual": model.visual.state_dict(),
+                    "classes": classes.data,
+                    "optimizer": optimizer.state_dict(),
+                    "step": step,
+                },
+                checkpoint,
+            )
 
 
 def text_batch(rng: Random, things: list[Thing], size: int) -> tuple[list[str], torch.Tensor]:
@@ -121,16 +130,14 @@ def text_batch(rng: Random, things: list[Thing], size: int) -> tuple[list[str], 
     return texts, weights
 
 
-def fit_text(model: nn.Module, classes: torch.Tensor, folder: Path, settings: Settings,
-             log: Log) -> None:
+def fit_text(model: nn.Module, classes: torch.Tensor, folder: Path, settings: Settings, log: Log) -> None:
     """Stage 2: make a text's embedding the mean of the directions of what it names."""
     rng, things = Random(settings.seed), load_things()
     tokenizer = open_clip.get_tokenizer(f"local-dir:{folder.resolve()}")
     picture_side = {id(p) for p in model.visual.parameters()}
     parameters = [p for p in model.parameters() if id(p) not in picture_side]
     optimizer = torch.optim.AdamW(parameters, lr=settings.text_rate, weight_decay=0.01)
-    schedule = torch.optim.lr_scheduler.OneCycleLR(
-        optimizer, settings.text_rate, total_steps=settings.text_steps + 1)
+    schedule = torch.optim.lr_scheduler.OneCycleLR(optimizer, settings.text_rate, total_steps=settings.text_steps + 1)
     directions = F.normalize(classes)
     for step in range(1, settings.text_steps + 1):
         texts, weights = text_batch(rng, things, settings.text_batch)

@@ -15,13 +15,39 @@ TRAINING_VENDORS = ("noto", "twemoji", "fluent")
 HELD_OUT_VENDOR = "emojione"
 
 JOKES = (
-    "me at 3 am", "nobody: me:", "monday again", "it is what it is", "so this is fine",
-    "when the code compiles", "not today", "one does not simply", "i regret nothing",
-    "plot twist", "current mood", "trust me", "five more minutes", "send help",
-    "best day ever", "who did this", "this is my final form", "do not ask", "much wow",
-    "too late now", "i can explain", "still waiting", "big plans", "asking for a friend",
-    "works on my machine", "no thoughts", "same energy", "why not both", "i was told",
-    "weekend loading", "that escalated quickly", "mission accomplished", "as you wish",
+    "me at 3 am",
+    "nobody: me:",
+    "monday again",
+    "it is what it is",
+    "so this is fine",
+    "when the code compiles",
+    "not today",
+    "one does not simply",
+    "i regret nothing",
+    "plot twist",
+    "current mood",
+    "trust me",
+    "five more minutes",
+    "send help",
+    "best day ever",
+    "who did this",
+    "this is my final form",
+    "do not ask",
+    "much wow",
+    "too late now",
+    "i can explain",
+    "still waiting",
+    "big plans",
+    "asking for a friend",
+    "works on my machine",
+    "no thoughts",
+    "same energy",
+    "why not both",
+    "i was told",
+    "weekend loading",
+    "that escalated quickly",
+    "mission accomplished",
+    "as you wish",
 )
 
 
@@ -52,8 +78,7 @@ def load_drawings(vendor: str) -> list[Image.Image]:
 
 def describe(rng: Random, things: list[Thing], colour: str, joke: str) -> str:
     """A text somebody might type for a picture of these things; words vary, things do not."""
-    words = [t.name if rng.random() < 0.6 or not t.keywords else rng.choice(t.keywords)
-             for t in things]
+    words = [t.name if rng.random() < 0.6 or not t.keywords else rng.choice(t.keywords) for t in things]
     text = rng.choice((" and ", " and a ", " ", ", ", " with ")).join(words)
     template = rng.random()
     if template < 0.25:

@@ -10,7 +10,7 @@ from pathlib import Path
 import msgspec
 import numpy as np
 import pillow_heif
-from PIL import Image, ImageFile, ImageOps
+from PIL import Image, ImageFile, ImageOps, UnidentifiedImageError
 
 from memesearch.errors import UnreadablePicture
 
@@ -44,7 +44,7 @@ def open_picture(source: bytes | Path) -> Image.Image:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
             image = Image.open(io.BytesIO(source) if isinstance(source, bytes) else source)
-    except Image.UnidentifiedImageError as error:
+    except UnidentifiedImageError as error:
         raise UnreadablePicture("is not a picture in a known format") from error
     except Exception as error:  # decoders raise whatever they like on hostile input
         raise UnreadablePicture(f"cannot be opened: {error}") from error

@@ -111,9 +111,7 @@ async def listen(runner: web.AppRunner, host: str, port: int) -> None:
 
 def run_program(kind: type[C], main: Callable[[C], Coroutine[Any, Any, int]], argv: list[str]) -> int:
     """Load the config named on the command line and run `main`; returns the exit status."""
-    logging.basicConfig(
-        level=logging.INFO, stream=sys.stderr, format="%(asctime)s %(levelname)s %(name)s: %(message)s"
-    )
+    logging.basicConfig(level=logging.INFO, stream=sys.stderr, format="%(asctime)s %(levelname)s %(name)s: %(message)s")
     if len(argv) != 2:
         print(f"usage: python {argv[0]} CONFIG.json", file=sys.stderr)
         return 2

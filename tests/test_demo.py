@@ -29,8 +29,11 @@ def make_library(folder: Path, *options: str) -> subprocess.CompletedProcess[str
 
 def digests(folder: Path) -> dict[str, str]:
     """The SHA-256 of each file, by relative path."""
-    return {str(path.relative_to(folder)): hashlib.sha256(path.read_bytes()).hexdigest()
-            for path in sorted(folder.rglob("*")) if path.is_file()}
+    return {
+        str(path.relative_to(folder)): hashlib.sha256(path.read_bytes()).hexdigest()
+        for path in sorted(folder.rglob("*"))
+        if path.is_file()
+    }
 
 
 def test_sample_library_is_complete_and_the_same_every_time(tmp_path: Path) -> None:

@@ -27,7 +27,7 @@ from memesearch.backend.parts import (
 )
 from memesearch.errors import BadRequest
 from memesearch.library.library import Library
-from memesearch.library.store import Hit
+from memesearch.library.records import Hit
 from memesearch.search.query import Ranked, Term
 from memesearch.web import metrics
 
@@ -68,7 +68,9 @@ async def answer(app: web.Application, body: SearchBody) -> web.Response:
         for term in body.terms:
             TERMS.labels(term.kind).inc()
         with SEARCH_TIME.time():
-            ranked, notices = await app[SEARCHER].fused(body.terms, MAX_RESULTS if body.offset else max(end, 1000), library.index)
+            ranked, notices = await app[SEARCHER].fused(
+                body.terms, MAX_RESULTS if body.offset else max(end, 1000), library.index
+            )
         total = max(len(ranked), min(len(library.index.flat), MAX_RESULTS)) if library.index else len(ranked)
         page = ranked[body.offset : end]
     else:

@@ -13,8 +13,17 @@ SAFE = {
     "X-Content-Type-Options": "nosniff",
     "Content-Security-Policy": "default-src 'none'; sandbox",  # a picture opened by itself runs nothing
 }
-TYPES = {".jxl": "image/jxl", ".avif": "image/avif", ".heic": "image/heic", ".heif": "image/heif",
-         ".webp": "image/webp", ".jfif": "image/jpeg", ".jpe": "image/jpeg", ".mpo": "image/jpeg", ".apng": "image/apng"}
+TYPES = {
+    ".jxl": "image/jxl",
+    ".avif": "image/avif",
+    ".heic": "image/heic",
+    ".heif": "image/heif",
+    ".webp": "image/webp",
+    ".jfif": "image/jpeg",
+    ".jpe": "image/jpeg",
+    ".mpo": "image/jpeg",
+    ".apng": "image/apng",
+}
 
 
 async def picture(request: web.Request) -> web.StreamResponse:

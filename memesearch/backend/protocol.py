@@ -22,7 +22,7 @@ from memesearch.backend.parts import (
     plain,
 )
 from memesearch.errors import BadRequest, NotFound
-from memesearch.library.store import Hit
+from memesearch.library.records import Hit
 from memesearch.search.live import LiveIndex
 from memesearch.search.query import Term
 
@@ -46,7 +46,9 @@ async def search(request: web.Request) -> web.Response:
     """`POST /`."""
     query = await decode_body(request, Query)
     with SEARCH_TIME.time():
-        return await (first_generation(request.app, query) if query.terms is None else second_generation(request.app, query))
+        return await (
+            first_generation(request.app, query) if query.terms is None else second_generation(request.app, query)
+        )
 
 
 async def first_generation(app: web.Application, query: Query) -> web.Response:
@@ -113,11 +115,13 @@ async def root(request: web.Request) -> web.StreamResponse:
         return web.FileResponse(page, headers={"Cache-Control": "no-cache"})
     index = request.app[LIBRARY].index
     counts = await request.app[LIBRARY].store.counts()
-    return plain({
-        "n_total": counts["files"],
-        "predefined_embedding_names": sorted(request.app[SEARCHER].predefined),
-        "d_emb": index.flat.dimensions if index else 0,
-    })
+    return plain(
+        {
+            "n_total": counts["files"],
+            "predefined_embedding_names": sorted(request.app[SEARCHER].predefined),
+            "d_emb": index.flat.dimensions if index else 0,
+        }
+    )
 
 
 async def reload_index(request: web.Request) -> web.Response:

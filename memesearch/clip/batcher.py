@@ -48,9 +48,7 @@ class Batcher:
         self._max_waiting = max_waiting
         self._observe = observe
         self._queues: dict[tuple[bool, Modality], deque[tuple[Job, int]]] = {
-            (interactive, modality): deque()
-            for interactive in (True, False)
-            for modality in ("text", "image")
+            (interactive, modality): deque() for interactive in (True, False) for modality in ("text", "image")
         }
         self._arrived = asyncio.Event()
         self._thread = ThreadPoolExecutor(1, thread_name_prefix="device")

@@ -9,11 +9,12 @@ import signal
 from pathlib import Path
 
 import msgspec
+import numpy as np
 from PIL import ExifTags, Image
 
 from memesearch import picture
 from memesearch.errors import UnreadablePicture
-from memesearch.library.store import Content
+from memesearch.library.records import Content
 from memesearch.library.workers import answer_requests
 from memesearch.picture import Preprocessing
 
@@ -100,9 +101,10 @@ def read_frame(image: Image.Image, number: int, want: Preprocessing) -> Image.Im
 def dominant_colour(frame: Image.Image) -> str:
     """The most frequent colour of a small palette, '#rrggbb'."""
     small = frame.resize((32, 32), Image.Resampling.BOX).quantize(6)
-    _, index = max(small.getcolors() or [(0, 0)])
+    counts = np.bincount(np.asarray(small).ravel(), minlength=1)
     palette = small.getpalette() or [128, 128, 128]
-    red, green, blue = palette[3 * int(index) : 3 * int(index) + 3]  # type: ignore[arg-type]
+    start = 3 * int(counts.argmax())
+    red, green, blue = palette[start : start + 3]
     return f"#{red:02x}{green:02x}{blue:02x}"
 
 

@@ -17,7 +17,8 @@ from memesearch.clip.client import ClipClient, ModelChanged
 from memesearch.errors import BadRequest, Unavailable
 from memesearch.library.decode_worker import MAX_FILE_BYTES, Decoded, DecodeRequest, hash_bytes
 from memesearch.library.progress import Progress
-from memesearch.library.store import Content, FileStat, Store
+from memesearch.library.records import Content, FileStat
+from memesearch.library.store import Store
 from memesearch.library.workers import WorkerDied, WorkerPool
 from memesearch.picture import Preprocessing
 
@@ -84,7 +85,9 @@ class Ingest:
         try:
             digest = await asyncio.to_thread(hash_file, self._root / file.path)
         except OSError as error:
-            await self._fail([file], f"cannot be read: {error.strerror}", remember=not isinstance(error, FileNotFoundError))
+            await self._fail(
+                [file], f"cannot be read: {error.strerror}", remember=not isinstance(error, FileNotFoundError)
+            )
             return
         if digest is None:
             await self._fail([file], f"is larger than {MAX_FILE_BYTES:,} bytes")

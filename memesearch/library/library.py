@@ -17,8 +17,9 @@ from memesearch.errors import Unavailable
 from memesearch.library.ingest import Ingest
 from memesearch.library.ocr_worker import ReadRequest, ReadText
 from memesearch.library.progress import Progress
+from memesearch.library.records import FileStat
 from memesearch.library.scan import difference, scan
-from memesearch.library.store import FileStat, Store
+from memesearch.library.store import Store
 from memesearch.library.workers import WorkerDied, WorkerPool
 from memesearch.search.live import LiveIndex
 
@@ -161,8 +162,13 @@ class Library:
     async def _summary(self, looked_at: int, changed: int, gone: int) -> Summary:
         counts = await self.store.counts()
         summary = Summary(looked_at, changed, gone, counts["failures"])
-        log.info("in step with the disk: %d files searchable, %d failed; %d new or changed, %d gone",
-                 counts["files"], counts["failures"], changed, gone)
+        log.info(
+            "in step with the disk: %d files searchable, %d failed; %d new or changed, %d gone",
+            counts["files"],
+            counts["failures"],
+            changed,
+            gone,
+        )
         return summary
 
     async def _log_progress(self) -> None:

@@ -7,10 +7,11 @@ from pathlib import Path
 import msgspec
 
 from memesearch.errors import Unavailable
-from memesearch.library.store import FileStat
+from memesearch.library.records import FileStat
 
 EXTENSIONS = frozenset(
-    ".jpg .jpeg .jpe .jfif .mpo .png .apng .gif .webp .avif .heic .heif .bmp .tif .tiff .ico .tga .jxl .jp2".split()
+    {".jpg", ".jpeg", ".jpe", ".jfif", ".mpo", ".png", ".apng", ".gif", ".webp", ".avif", ".heic", ".heif"}
+    | {".bmp", ".tif", ".tiff", ".ico", ".tga", ".jxl", ".jp2"}
 )
 
 

@@ -15,40 +15,13 @@ import aiosqlite
 import msgspec
 
 from memesearch.library.migrations import upgrade
+from memesearch.library.records import Content, FileStat, Hit
+from memesearch.library.rows import index_words, link, purge, unlink
 
 KEEP_UNUSED_SECONDS = 30 * 86400  # a folder that comes back (an unmounted disk) costs no embedding
 
 
-class FileStat(msgspec.Struct, frozen=True):
-    """What a scan sees of a file; two equal ones are taken for the same bytes."""
-
-    path: str
-    mtime_ns: int
-    size: int
-
-
-class Content(msgspec.Struct, frozen=True):
-    """What is known of a picture's bytes once decoded."""
-
-    hash: bytes
-    kind: str
-    width: int
-    height: int
-    frames: int
-    colour: str | None = None
-    taken_at: str | None = None
-    place: str | None = None
-
-
-class Hit(msgspec.Struct, frozen=True):
-    """A searchable picture with all its files, the first by name first."""
-
-    content_id: int
-    files: list[str]
-    width: int
-    height: int
-    colour: str | None
-    text: str | None
+Changes = tuple[int, list[int], list[tuple[int, int, bytes]]]
 
 
 class Store:
@@ -89,7 +62,7 @@ class Store:
                 raise
 
         # aiosqlite has no public call for "this function, on your thread, with your connection"
-        return await self._writer._execute(transaction, self._writer._conn)
+        return await self._writer._execute(transaction, self._writer._conn)  # type: ignore[no-untyped-call]
 
     # What is known
 
@@ -115,7 +88,7 @@ class Store:
             "SELECT models.id, model_id, dimensions FROM settings JOIN models ON models.id = value"
             " WHERE key = 'active_model'"
         )
-        return tuple(rows[0]) if rows else None  # type: ignore[return-value]
+        return tuple(rows[0]) if rows else None
 
     async def activate_model(self, model: int) -> None:
         await self._write(
@@ -143,9 +116,7 @@ class Store:
 
     # Changes
 
-    async def add(
-        self, model: int, items: Sequence[tuple[Content, Sequence[bytes], Sequence[FileStat]]]
-    ) -> None:
+    async def add(self, model: int, items: Sequence[tuple[Content, Sequence[bytes], Sequence[FileStat]]]) -> None:
         """Store contents with their vectors (one per part) and files, in one transaction."""
 
         def work(db: sqlite3.Connection) -> None:
@@ -222,7 +193,7 @@ class Store:
 
     # For the index
 
-    async def changes_after(self, seq: int, model: int, limit: int) -> tuple[int, list[int], list[tuple[int, int, bytes]]]:
+    async def changes_after(self, seq: int, model: int, limit: int) -> Changes:
         """What happened after `seq`, at most `limit` contents of it.
 
         Returns:
@@ -247,9 +218,9 @@ class Store:
     async def hits(self, content_ids: Sequence[int]) -> dict[int, Hit]:
         """The pictures behind contents that still have files."""
         rows = await self._rows(
-            "SELECT content_id, path, width, height, colour, text FROM json_each(?) AS wanted"
+            "SELECT contents.id, files.path, width, height, colour, text FROM json_each(?) AS wanted"
             " JOIN contents ON contents.id = wanted.value JOIN files ON files.content_id = contents.id"
-            " ORDER BY path",
+            " ORDER BY files.path",
             (msgspec.json.encode(list(content_ids)).decode(),),
         )
         found: dict[int, Hit] = {}
@@ -311,50 +282,3 @@ class Store:
             (limit,),
         )
         return [tuple(row) for row in rows]
-
-
-def touch(db: sqlite3.Connection, content_id: int) -> None:
-    db.execute("INSERT OR REPLACE INTO changes(content_id) VALUES (?)", (content_id,))
-
-
-def link(db: sqlite3.Connection, file: FileStat, content_id: int) -> None:
-    unlink(db, file.path)
-    db.execute("DELETE FROM failures WHERE path = ?", (file.path,))
-    file_id = db.execute(
-        "INSERT INTO files(path, mtime_ns, size, content_id) VALUES (?, ?, ?, ?)",
-        (file.path, file.mtime_ns, file.size, content_id),
-    ).lastrowid
-    text = db.execute("SELECT text FROM contents WHERE id = ?", (content_id,)).fetchone()[0]
-    db.execute("UPDATE contents SET unused_since = NULL WHERE id = ?", (content_id,))
-    index_words(db, file_id or 0, file.path, text)
-    touch(db, content_id)
-
-
-def unlink(db: sqlite3.Connection, path: str) -> None:
-    row = db.execute("DELETE FROM files WHERE path = ? RETURNING id, content_id", (path,)).fetchone()
-    if row is None:
-        return
-    db.execute("DELETE FROM words WHERE rowid = ?", (row[0],))
-    db.execute("DELETE FROM trigrams WHERE rowid = ?", (row[0],))
-    db.execute(
-        "UPDATE contents SET unused_since = ? WHERE id = ?"
-        " AND NOT EXISTS (SELECT 1 FROM files WHERE content_id = contents.id)",
-        (time.time(), row[1]),
-    )
-    touch(db, row[1])
-
-
-def index_words(db: sqlite3.Connection, file_id: int, path: str, text: str | None) -> None:
-    folder, _, name = path.rpartition("/")
-    stem = name.rpartition(".")[0] or name
-    spaced = stem.replace("_", " ").replace("-", " ")
-    db.execute("INSERT OR REPLACE INTO words(rowid, text, name, folder) VALUES (?, ?, ?, ?)",
-               (file_id, text or "", spaced, folder.replace("/", " ")))
-    db.execute("INSERT OR REPLACE INTO trigrams(rowid, text, name) VALUES (?, ?, ?)", (file_id, text or "", spaced))
-
-
-def purge(db: sqlite3.Connection, before: float) -> None:
-    """Delete contents that have had no file since `before` (seconds since 1970)."""
-    old = "SELECT id FROM contents WHERE unused_since < ?"
-    db.execute(f"DELETE FROM vectors WHERE content_id IN ({old})", (before,))
-    db.execute("DELETE FROM contents WHERE unused_since < ?", (before,))

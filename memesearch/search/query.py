@@ -143,10 +143,12 @@ class Searcher:
             notices.append(f"Only words written in pictures and names were searched: {error}.")
         words = " ".join(term.text for term in terms if term.text is not None and term.weight > 0)
         by_words = await search_words(self._store, words)
-        joined = fuse([
-            (by_vector, [1.0] * len(by_vector)),
-            ([content for content, _ in by_words], [TEXT_WEIGHT * share for _, share in by_words]),
-        ])
+        joined = fuse(
+            [
+                (by_vector, [1.0] * len(by_vector)),
+                ([content for content, _ in by_words], [TEXT_WEIGHT * share for _, share in by_words]),
+            ]
+        )
         vector_ranks = {content: rank for rank, content in enumerate(by_vector, start=1)}
         text_ranks = {content: rank for rank, (content, _) in enumerate(by_words, start=1)}
         ranked = [Ranked(c, score, vector_ranks.get(c), text_ranks.get(c)) for c, score in joined]

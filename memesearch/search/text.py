@@ -7,13 +7,62 @@ contain, then by BM25.
 
 import re
 
-from memesearch.library.store import Hit, Store
+from memesearch.library.records import Hit
+from memesearch.library.store import Store
 
 CANDIDATES = 400
 LEAST_COVERAGE = 0.5
 STOP_WORDS = frozenset(
-    "a an and are as at be but by for from has have he her his i in is it its me my no not of on or our she so"
-    " that the their them they this to was we were what when who will with you your".split()
+    [
+        "a",
+        "an",
+        "and",
+        "are",
+        "as",
+        "at",
+        "be",
+        "but",
+        "by",
+        "for",
+        "from",
+        "has",
+        "have",
+        "he",
+        "her",
+        "his",
+        "i",
+        "in",
+        "is",
+        "it",
+        "its",
+        "me",
+        "my",
+        "no",
+        "not",
+        "of",
+        "on",
+        "or",
+        "our",
+        "she",
+        "so",
+        "that",
+        "the",
+        "their",
+        "them",
+        "they",
+        "this",
+        "to",
+        "was",
+        "we",
+        "were",
+        "what",
+        "when",
+        "who",
+        "will",
+        "with",
+        "you",
+        "your",
+    ]
 )
 
 

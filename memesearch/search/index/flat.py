@@ -52,23 +52,21 @@ class FlatIndex:
     def __len__(self) -> int:
         return self._contents
 
-    def replace(
-        self, contents: NDArray[np.int64], ids: NDArray[np.int64], vectors: NDArray[np.float16]
-    ) -> None:
-        """Remove all parts of `contents`, then add rows: `ids` int64 [n] = content * PARTS + part, `vectors` [n, d]."""
+    def replace(self, contents: NDArray[np.int64], ids: NDArray[np.int64], vectors: NDArray[np.float16]) -> None:
+        """Remove all parts of `contents`, then add rows: `ids` [n] = content * PARTS + part, `vectors` [n, d]."""
         with self._lock.writing():
             if self._index.ntotal and len(contents):
                 first_parts = np.asarray(contents, np.int64) * PARTS
-                self._contents -= self._index.remove_ids(first_parts)
+                self._contents -= self._index.remove_ids(faiss.IDSelectorBatch(first_parts))
                 if self._index.ntotal > self._contents:
                     others = (first_parts[:, None] + np.arange(1, PARTS)).ravel()
-                    self._index.remove_ids(others)
+                    self._index.remove_ids(faiss.IDSelectorBatch(others))
             if len(ids):
                 self._index.add_with_ids(vectors.astype(np.float32), ids)
                 self._contents += int(np.count_nonzero(ids % PARTS == 0))
 
     def search(self, query: NDArray[np.float32], k: int) -> tuple[NDArray[np.float32], NDArray[np.int64]]:
-        """The `k` contents with the largest inner product of any part with `query` [d]: scores and contents, best first."""
+        """The `k` contents whose best part has the largest inner product with `query` [d]: scores and ids, best first."""
         with self._lock.reading():
             rows = self._index.ntotal
             wanted = min(rows, k + (rows - self._contents), k * PARTS)

@@ -1,0 +1,35 @@
+"""What the store holds, as the rest of the program sees it."""
+
+import msgspec
+
+
+class FileStat(msgspec.Struct, frozen=True):
+    """What a scan sees of a file; two equal ones are taken for the same bytes."""
+
+    path: str
+    mtime_ns: int
+    size: int
+
+
+class Content(msgspec.Struct, frozen=True):
+    """What is known of a picture's bytes once decoded."""
+
+    hash: bytes
+    kind: str
+    width: int
+    height: int
+    frames: int
+    colour: str | None = None
+    taken_at: str | None = None
+    place: str | None = None
+
+
+class Hit(msgspec.Struct, frozen=True):
+    """A searchable picture with all its files, the first by name first."""
+
+    content_id: int
+    files: list[str]
+    width: int
+    height: int
+    colour: str | None
+    text: str | None
