@@ -56,6 +56,8 @@ def decode(request: DecodeRequest) -> Decoded:
         return Decoded(problem=str(error))
     except MemoryError:
         return Decoded(problem="needs more memory than a decoding worker may use")
+    except Exception as error:  # decoders raise whatever they like on hostile input
+        return Decoded(problem=f"cannot be decoded: {error}")
 
 
 def read_picture(raw: bytes, digest: bytes, want: Preprocessing) -> Decoded:

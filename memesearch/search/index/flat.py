@@ -53,7 +53,7 @@ class FlatIndex:
         return self._contents
 
     def replace(self, contents: NDArray[np.int64], ids: NDArray[np.int64], vectors: NDArray[np.float16]) -> None:
-        """Remove all parts of `contents`, then add rows: `ids` [n] = content * PARTS + part, `vectors` [n, d]."""
+        """Remove all parts of `contents`, add rows: `ids` [n] = content * PARTS + part, `vectors` [n, d]."""
         with self._lock.writing():
             if self._index.ntotal and len(contents):
                 first_parts = np.asarray(contents, np.int64) * PARTS
@@ -66,7 +66,7 @@ class FlatIndex:
                 self._contents += int(np.count_nonzero(ids % PARTS == 0))
 
     def search(self, query: NDArray[np.float32], k: int) -> tuple[NDArray[np.float32], NDArray[np.int64]]:
-        """The `k` contents whose best part has the largest inner product with `query` [d]: scores and ids, best first."""
+        """The `k` contents whose best part has the largest inner product with `query` [d]: scores, ids."""
         with self._lock.reading():
             rows = self._index.ntotal
             wanted = min(rows, k + (rows - self._contents), k * PARTS)
