@@ -30,7 +30,7 @@ $(VENV)/.installed-dev: requirements-dev.txt $(VENV)/.installed
 	@touch $@
 
 clipfront2/node_modules/.installed: clipfront2/package.json clipfront2/package-lock.json
-	@command -v node >/dev/null && node -e 'process.exit(parseInt(process.versions.node) < 20)' || \
+	@command -v node >/dev/null && node -e 'process.exit(parseInt(process.versions.node) < 20 ? 1 : 0)' || \
 	  { echo "Node 20 or newer is needed to build the page (Debian: apt install nodejs npm)"; exit 1; }
 	cd clipfront2 && npm ci --no-audit --no-fund --loglevel=error
 	@touch $@

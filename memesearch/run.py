@@ -87,16 +87,19 @@ def write_configs(memes: Path, model: str, port: int, state: Path) -> tuple[Path
 
 
 def start_all(programs: list["subprocess.Popen[bytes]"], service: Path, backend: Path, port: int) -> None:
-    """Start both and return once both are healthy. Raises Failed when one ends instead."""
-    for program, config in (("clip_server.py", service), ("mse.py", backend)):
+    """Start one after the other and return once both are healthy. Raises Failed when one ends instead."""
+    steps = (
+        ("the embedding service", "clip_server.py", service, port + 1),
+        ("the search backend", "mse.py", backend, port),
+    )
+    for name, program, config, at in steps:
+        say(f"starting {name}")
         command = [sys.executable, str(PROJECT / program), str(config)]
         programs.append(subprocess.Popen(command, cwd=PROJECT, preexec_fn=end_with_parent))
-    say("starting the embedding service and the search backend")
-    for at in (port + 1, port):
         while not ask(f"http://127.0.0.1:{at}/health"):
             check_alive(programs)
             time.sleep(0.2)
-    check_alive(programs)
+        check_alive(programs)
 
 
 def end_with_parent() -> None:

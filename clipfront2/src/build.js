@@ -27,17 +27,31 @@ const noDevelopment = {
   },
 };
 
+/**
+ * The parts that a script imports at once: the page names them, so that they load side by side.
+ * @param {import("esbuild").Metafile} metafile
+ * @param {string} path
+ * @param {Set<string>} [found]
+ */
+function partsOf(metafile, path, found = new Set()) {
+  for (const { path: part, kind } of metafile.outputs[path].imports) {
+    if (kind !== "import-statement" || found.has(part)) continue;
+    found.add(part);
+    partsOf(metafile, part, found);
+  }
+  return found;
+}
+
 /** @param {string} text */
 const escapeHtml = (text) => text.replace(/[&<>"']/g, (character) => `&#${character.charCodeAt(0)};`);
 
 /**
  * @param {import("./lib/config.js").Config} config
- * @returns {Promise<import("esbuild").BuildResult & {outputFiles: import("esbuild").OutputFile[]}>}
  */
 function bundle(config) {
   return esbuild.build({
     absWorkingDir: source,
-    entryPoints: ["app.js", "theme.js"],
+    entryPoints: ["app.js"],
     bundle: true,
     minify: true,
     write: false,
@@ -81,13 +95,23 @@ export async function buildPage(config) {
   const { outputFiles, metafile } = await bundle(config);
   const files = new Map(outputFiles.map((file) => [basename(file.path), file.contents]));
   const names = {};
-  for (const [path, { entryPoint }] of Object.entries(metafile?.outputs ?? {})) {
-    if (entryPoint === "app.js" || entryPoint === "theme.js") names[entryPoint] = basename(path);
+  let parts = [];
+  for (const [path, { entryPoint }] of Object.entries(metafile.outputs)) {
+    if (entryPoint !== "app.js") continue;
+    names[entryPoint] = basename(path);
+    parts = [...partsOf(metafile, path)].map((part) => basename(part));
   }
-  const { css } = sass.compile(join(source, "styles", "main.scss"), { style: "compressed" });
-  names["main.css"] = `main-${createHash("sha256").update(css).digest("hex").slice(0, 8)}.css`;
-  files.set(names["main.css"], css);
-  files.set("index.html", fill(await readFile(join(source, "index.html"), "utf8"), { ...config, ...names }));
+  const add = (name, ending, content) => {
+    names[name + ending] = `${name}-${createHash("sha256").update(content).digest("hex").slice(0, 8)}${ending}`;
+    files.set(names[name + ending], content);
+  };
+  add("main", ".css", sass.compile(join(source, "styles", "main.scss"), { style: "compressed" }).css);
+  // Not a module: it must run before the first paint.
+  const theme = await esbuild.transform(await readFile(join(source, "theme.js"), "utf8"), { minify: true });
+  add("theme", ".js", theme.code);
+  const page = fill(await readFile(join(source, "index.html"), "utf8"), { ...config, ...names });
+  const preloads = parts.map((part) => `<link rel="modulepreload" href="static/${part}" />`).join("\n    ");
+  files.set("index.html", page.replace("<!-- parts -->", preloads));
   files.set("manifest.webmanifest", manifest(config));
   for (const asset of await readdir(join(source, "assets"))) files.set(asset, await readFile(join(source, "assets", asset)));
   return files;

@@ -114,12 +114,15 @@ def load_model(model: str, pretrained: str | None, device: str, base: Path) -> C
     else:
         source, tag = model, None if model.startswith(HUB) else choose_tag(model, pretrained)
     log.info("loading %s%s on %s", model, f" ({tag})" if tag else "", target)
+    logging.disable(logging.ERROR)  # OpenCLIP tells its steps to the root logger; the error below says enough
     try:
         loaded = open_clip.create_model(source, pretrained=tag, require_pretrained=True)
         tokenizer = open_clip.get_tokenizer(source)
     except Exception as error:  # the hub's client, OpenCLIP and torch each have their own ideas of an error
-        reason = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
+        reason = " ".join(str(error).split())[:200] or type(error).__name__
         raise ConfigError(f"`model`: {model} cannot be loaded ({reason}). {WAY_OUT}") from error
+    finally:
+        logging.disable(logging.NOTSET)
     return ClipModel(model, loaded, tokenizer, target)
 
 

@@ -34,7 +34,7 @@ export function tileRatio(item) {
  * @param {{target?: number, gap?: number}} [options] wished width of a column, space between tiles
  * @returns {Layout}
  */
-export function layOut(items, width, { target = 236, gap = 12 } = {}) {
+export function layOut(items, width, { target = 220, gap = 12 } = {}) {
   const columns = Math.max(2, Math.floor((width + gap) / (target + gap)));
   const columnWidth = Math.max(1, Math.floor((width - gap * (columns - 1)) / columns));
   const margin = Math.floor((width - columns * columnWidth - gap * (columns - 1)) / 2);

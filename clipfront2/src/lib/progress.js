@@ -14,6 +14,7 @@ import { count, pace, roughly } from "./format.js";
  * @typedef {object} Progress
  * @property {string} title
  * @property {string} detail
+ * @property {string} more pace and time left
  * @property {number | null} share between 0 and 1; null while the end is not known
  * @property {"busy" | "held"} mood held: it cannot go on by itself
  */
@@ -24,11 +25,11 @@ import { count, pace, roughly } from "./format.js";
  * @returns {Progress}
  */
 function counting(title, work) {
-  const parts = [`${count(work.done)} of ${count(work.total)}`];
-  if (work.rate > 0) parts.push(pace(work.rate));
-  if (work.seconds_left != null) parts.push(`${roughly(work.seconds_left)} left`);
+  const more = [];
+  if (work.rate > 0) more.push(pace(work.rate));
+  if (work.seconds_left != null) more.push(`${roughly(work.seconds_left)} left`);
   const share = work.total > 0 ? Math.min(1, work.done / work.total) : null;
-  return { title, detail: parts.join(" · "), share, mood: "busy" };
+  return { title, detail: `${count(work.done)} of ${count(work.total)}`, more: more.join(" · "), share, mood: "busy" };
 }
 
 /**
@@ -37,7 +38,7 @@ function counting(title, work) {
  * @param {"busy" | "held"} mood
  * @returns {Progress}
  */
-const saying = (title, detail, mood) => ({ title, detail, share: null, mood });
+const saying = (title, detail, mood) => ({ title, detail, more: "", share: null, mood });
 
 /**
  * @param {Status | null} status
