@@ -22,7 +22,7 @@ from memesearch.backend import api, files, protocol
 from memesearch.backend.parts import CONFIG, LIBRARY, PAGE, SEARCHER
 from memesearch.clip.client import ClipClient
 from memesearch.config import MseConfig
-from memesearch.errors import ConfigError
+from memesearch.errors import ConfigError, Unavailable
 from memesearch.library.library import Library
 from memesearch.library.store import Store
 from memesearch.search.query import Searcher
@@ -30,6 +30,7 @@ from memesearch.web import errors_as_answers, run_program, same_origin, serve
 
 log = logging.getLogger("mse")
 MAX_BODY_BYTES = 64 * 2**20
+SERVICE_SECONDS = 60  # how long `no_run_server` waits for an embedding service that is still starting
 HERE = Path(__file__).resolve().parent
 
 
@@ -86,6 +87,11 @@ def tell_of_crash(task: "asyncio.Task[None]") -> None:
 
 async def index_once(library: Library) -> int:
     """`no_run_server`: index, print a summary and the files that could not be read."""
+    try:
+        async with asyncio.timeout(SERVICE_SECONDS):
+            await library.client.wait_until_ready(lambda reason: log.warning("waiting: %s", reason))
+    except TimeoutError as error:
+        raise Unavailable(f"{library.client.problem}; start it, then index again") from error
     summary = await library.reload(patient=True)
     print(
         f"{summary.looked_at} files looked at, {summary.added_or_changed} new or changed, "

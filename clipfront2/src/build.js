@@ -131,4 +131,4 @@ async function main() {
   for (const [name, content] of files) await writeFile(join(target, name), content);
 }
 
-if (import.meta.url === pathToFileURL(process.argv[1]).href) await main();
+if (import.meta.url === pathToFileURL(process.argv[1] ?? "").href) await main();

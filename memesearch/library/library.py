@@ -6,6 +6,7 @@ database true; the index follows by sequence number.
 """
 
 import asyncio
+import contextlib
 import logging
 from pathlib import Path
 
@@ -27,6 +28,7 @@ log = logging.getLogger(__name__)
 DECODE_SECONDS = 60.0
 OCR_SECONDS = 120.0
 LOG_SECONDS = 2.0
+CHECK_SECONDS = 10.0  # how often the embedding service is asked which model it has
 TEXTS_AT_ONCE = 8
 
 
@@ -177,15 +179,25 @@ class Library:
             log.info("indexing: %s", self.indexing.report())
 
     async def keep_in_step(self) -> None:
-        """The background task at start: reload once, and say why while that is not possible."""
+        """The background task: index at start, and anew whenever the service has got another model."""
+        outdated = True
         while True:
             try:
-                await self.reload(patient=True)
-                return
+                if outdated:
+                    await self.reload(patient=True)
             except Unavailable as error:
                 self.problem = str(error)
-                log.error("%s; trying again in 30 s", error)
-                await asyncio.sleep(30)
+                log.error("%s; trying again in %.0f s", error, CHECK_SECONDS)
+            await asyncio.sleep(CHECK_SECONDS)
+            outdated = self.problem is not None or await self._has_another_model()
+
+    async def _has_another_model(self) -> bool:
+        if self._reloading.locked():
+            return False
+        with contextlib.suppress(Unavailable):
+            config = await self.client.refresh()
+            return self.index is not None and config.model_id != self.index.model_id
+        return False
 
     async def read_texts(self) -> None:
         """The background task that reads text from pictures, whenever nothing is being indexed."""

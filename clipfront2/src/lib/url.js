@@ -29,7 +29,7 @@ export function readUrl(search, fragment) {
     for (const [name, value] of new URLSearchParams(part)) {
       if (name === "page") page = value;
       else if (name === "w" && last) last.weight = tidyWeight(value);
-      else if (name in KINDS && value.trim()) {
+      else if (Object.hasOwn(KINDS, name) && value.trim()) {
         const kind = KINDS[/** @type {keyof typeof KINDS} */ (name)];
         const tidy = kind === "vector" ? tidyVector(value) : value;
         last = tidy === null ? null : makeTerm(kind, tidy);

@@ -1,0 +1,104 @@
+"""The page in real Chromium, with the real services and the sample library behind it."""
+
+import re
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from launched import CHROMIUM, CHROMIUM_ARGUMENTS, PROJECT, get_json, launched, wait_until_indexed
+from playwright.sync_api import Page, expect, sync_playwright
+
+pytestmark = [
+    pytest.mark.skipif(CHROMIUM is None, reason="chromium is not installed: sudo apt install chromium"),
+    pytest.mark.skipif(not (PROJECT / "clipfront2/static/index.html").is_file(), reason="run `make page` first"),
+]
+
+
+@pytest.fixture(scope="module")
+def address(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    with launched(tmp_path_factory.mktemp("page")) as (address, program):
+        wait_until_indexed(address, program, 500)
+        yield address
+
+
+@pytest.fixture(scope="module")
+def open_page(address: str) -> Iterator[Page]:
+    with sync_playwright() as playwright:
+        browser = playwright.chromium.launch(executable_path=CHROMIUM, args=CHROMIUM_ARGUMENTS)
+        yield browser.new_page(viewport={"width": 1280, "height": 800})
+        browser.close()
+
+
+@pytest.fixture
+def page(open_page: Page, address: str) -> Iterator[Page]:
+    problems: list[str] = []
+    open_page.on("pageerror", lambda error: problems.append(str(error)))
+    open_page.goto("about:blank")
+    open_page.goto(address)
+    expect(tiles(open_page).first).to_be_visible()
+    yield open_page
+    assert problems == []
+
+
+def tiles(page: Page):  # type: ignore[no-untyped-def]
+    return page.get_by_test_id("tile")
+
+
+def first_file(page: Page) -> str | None:
+    return tiles(page).first.get_attribute("data-file")
+
+
+def search(page: Page, address: str, text: str) -> None:
+    best = get_json(f"{address}api/search?q={text}&k=1")["results"][0]["file"]
+    page.get_by_test_id("search-box").fill(text)
+    expect(tiles(page).first).to_have_attribute("data-file", best)
+
+
+def test_a_typed_thought_shows_the_backends_best_picture_first_and_stands_in_the_address(
+    page: Page, address: str
+) -> None:
+    search(page, address, "penguin")
+    expect(page).to_have_url(re.compile(r"\?q=penguin"))
+
+
+def test_an_address_with_a_query_shows_its_results_and_back_returns(page: Page, address: str) -> None:
+    page.goto(address + "?q=guitar")
+    best = get_json(f"{address}api/search?q=guitar&k=1")["results"][0]["file"]
+    expect(tiles(page).first).to_have_attribute("data-file", best)
+    expect(page.get_by_test_id("search-box")).to_have_value("guitar")
+
+
+def test_more_like_this_puts_the_picture_itself_first(page: Page) -> None:
+    file = first_file(page)
+    tiles(page).first.hover()
+    page.get_by_test_id("more-like-this").first.click()
+    expect(page.get_by_test_id("term-chip")).to_have_count(1)
+    expect(tiles(page).first).to_have_attribute("data-file", file or "")
+
+
+def test_an_uploaded_picture_becomes_a_term_that_survives_a_reload(page: Page, address: str, tmp_path: Path) -> None:
+    file = first_file(page) or ""
+    picture = page.request.get(f"{address}pictures/{file}").body()
+    upload = tmp_path / Path(file).name
+    upload.write_bytes(picture)
+    page.get_by_test_id("upload").set_input_files(upload)
+    expect(page.get_by_test_id("term-chip")).to_have_count(1)
+    expect(tiles(page).first).to_have_attribute("data-file", file)
+    expect(page).to_have_url(re.compile("#.+"))
+    page.reload()
+    expect(page.get_by_test_id("term-chip")).to_have_count(1)
+    expect(tiles(page).first).to_have_attribute("data-file", file)
+
+
+def test_scrolling_loads_more_and_keeps_the_document_small(page: Page) -> None:
+    for _ in range(20):
+        page.mouse.wheel(0, 4000)
+        page.wait_for_timeout(100)
+    expect(tiles(page).first).to_be_visible()
+    assert page.evaluate("document.querySelectorAll('*').length") < 1200
+    assert page.evaluate("scrollY") > 5000
+
+
+def test_pictures_are_shown_at_their_known_size(page: Page) -> None:
+    expect(tiles(page).locator("img").first).to_have_js_property("complete", True)
+    assert page.evaluate("[...document.querySelectorAll('[data-testid=tile] img')].some(i => i.naturalWidth > 0)")
