@@ -16,13 +16,20 @@ const source = dirname(fileURLToPath(import.meta.url));
 const target = join(source, "..", "static");
 const configFile = join(source, "..", "..", "frontend_config.json");
 
-/** Without this, Svelte's development branches stay in: a quarter of the bundle. */
-const noDevelopment = {
-  name: "no-development",
+/**
+ * Leaves out what the page has no use for: Svelte's branches for development, a quarter of the
+ * bundle, and its custom elements, which esbuild keeps because their file runs code when loaded.
+ */
+const lean = {
+  name: "lean",
   setup(build) {
-    build.onResolve({ filter: /^esm-env$/ }, () => ({ path: "esm-env", namespace: "no-development" }));
-    build.onLoad({ filter: /.*/, namespace: "no-development" }, () => ({
+    build.onResolve({ filter: /^esm-env$/ }, () => ({ path: "esm-env", namespace: "lean" }));
+    build.onLoad({ filter: /.*/, namespace: "lean" }, () => ({
       contents: "export const DEV = false, BROWSER = true, NODE = false;",
+    }));
+    build.onResolve({ filter: /\/custom-element\.js$/ }, ({ path, resolveDir }) => ({
+      path: join(resolveDir, path),
+      sideEffects: false,
     }));
   },
 };
@@ -67,7 +74,7 @@ function bundle(config) {
     mainFields: ["svelte", "browser", "module", "main"],
     conditions: ["svelte", "browser", "production"],
     define: { FRONTEND_CONFIG: JSON.stringify(config) },
-    plugins: [noDevelopment, sveltePlugin({ compilerOptions: { dev: false, css: "external" } })],
+    plugins: [lean, sveltePlugin({ compilerOptions: { dev: false, css: "external" } })],
     logLevel: "warning",
   });
 }
