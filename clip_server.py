@@ -24,7 +24,7 @@ from memesearch.clip.batcher import Batcher, Modality
 from memesearch.clip.model import ClipModel, load_model
 from memesearch.config import ClipServerConfig
 from memesearch.errors import BadRequest, Unavailable, UnreadablePicture, UnsupportedType
-from memesearch.web import errors_as_answers, json_body, metrics, run_program, serve
+from memesearch.web import decode_json, errors_as_answers, metrics, run_program, serve
 
 log = logging.getLogger("clip_server")
 
@@ -40,6 +40,13 @@ MODEL = web.AppKey("model", ClipModel)
 CONFIG = web.AppKey("config", ClipServerConfig)
 BATCHER = web.AppKey("batcher", Batcher)
 DECODERS = web.AppKey("decoders", ThreadPoolExecutor)
+
+
+class JsonEmbedRequest(msgspec.Struct):
+    """JSON body of `POST /embed`: one of the two."""
+
+    text: str | None = None
+    image: str | None = None
 
 
 async def empty(_request: web.Request) -> web.Response:
@@ -130,15 +137,11 @@ async def embed_one(request: web.Request) -> web.Response:
 
 
 async def embed_json(request: web.Request) -> list[bytes]:
-    try:
-        body = json_body(await request.read())
-    except ValueError as error:
-        raise BadRequest(f"the body is not valid JSON: {error}") from error
-    text, image = (body.get("text"), body.get("image")) if isinstance(body, dict) else (None, None)
-    if isinstance(text, str) and image is None:
-        return await request.app[BATCHER].submit("text", [text], interactive=True)
-    if isinstance(image, str) and text is None:
-        return await embed_pictures(request.app, [wire.from_base64(image, "`image`")], bulk=False)
+    body = decode_json(await request.read(), JsonEmbedRequest)
+    if body.text is not None and body.image is None:
+        return await request.app[BATCHER].submit("text", [body.text], interactive=True)
+    if body.image is not None and body.text is None:
+        return await embed_pictures(request.app, [wire.from_base64(body.image, "`image`")], bulk=False)
     raise BadRequest("the body must be an object with one string: `text`, or `image` in base64")
 
 

@@ -2,22 +2,23 @@
 
 import asyncio
 import contextlib
-import json
 import logging
 import signal
 import sys
 from collections.abc import Awaitable, Callable, Coroutine
 from typing import Any, TypeVar
 
+import msgspec
 from aiohttp import web
 from prometheus_client import CONTENT_TYPE_LATEST, generate_latest
 
 from memesearch import wire
 from memesearch.config import Config, load_config
-from memesearch.errors import ConfigError, MemeSearchError
+from memesearch.errors import BadRequest, ConfigError, MemeSearchError
 
 log = logging.getLogger(__name__)
 Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
+B = TypeVar("B")
 C = TypeVar("C", bound=Config)
 
 
@@ -74,13 +75,14 @@ async def metrics(_request: web.Request) -> web.Response:
     return web.Response(body=generate_latest(), headers={"Content-Type": CONTENT_TYPE_LATEST})
 
 
-def json_body(raw: bytes) -> Any:
-    """Decode a JSON body; raises ValueError also for NaN and infinities, which JSON does not have."""
-
-    def refuse(name: str) -> None:
-        raise ValueError(f"{name} is not a number in JSON")
-
-    return json.loads(raw, parse_constant=refuse)
+def decode_json(raw: bytes, kind: type[B]) -> B:
+    """A JSON body as `kind`. Raises BadRequest saying what is wrong with it."""
+    try:
+        return msgspec.json.decode(raw, type=kind)
+    except msgspec.ValidationError as error:
+        raise BadRequest(f"the body is not what is expected here: {error}") from error
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
+        raise BadRequest(f"the body is not valid JSON: {error}") from error
 
 
 async def serve(app: web.Application, host: str, port: int) -> None:

@@ -21,7 +21,6 @@ from memesearch.backend.parts import (
     SEARCH_TIME,
     SEARCHER,
     TERMS,
-    decode_body,
     index_of,
     plain,
 )
@@ -29,7 +28,7 @@ from memesearch.errors import BadRequest
 from memesearch.library.library import Library
 from memesearch.library.records import Hit
 from memesearch.search.query import Ranked, Term
-from memesearch.web import metrics
+from memesearch.web import decode_json, metrics
 
 SNIPPET_LENGTH = 300
 
@@ -47,7 +46,7 @@ async def search_get(request: web.Request) -> web.Response:
 
 
 async def search_post(request: web.Request) -> web.Response:
-    return await answer(request.app, await decode_body(request, SearchBody))
+    return await answer(request.app, decode_json(await request.read(), SearchBody))
 
 
 def number(request: web.Request, name: str, default: int) -> int:

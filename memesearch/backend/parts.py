@@ -1,18 +1,17 @@
 """What the backend's handlers are given: typed keys of the application, and metrics."""
 
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any
 
 import msgspec
 from aiohttp import web
 from prometheus_client import Counter, Gauge, Histogram
 
 from memesearch.config import MseConfig
-from memesearch.errors import BadRequest, Unavailable
+from memesearch.errors import Unavailable
 from memesearch.library.library import Library
 from memesearch.search.live import LiveIndex
 from memesearch.search.query import Searcher
-from memesearch.web import json_body
 
 CONFIG = web.AppKey("config", MseConfig)
 LIBRARY = web.AppKey("library", Library)
@@ -29,17 +28,6 @@ INDEXING_LEFT = Gauge("mse_indexing_left", "Pictures still to be indexed")
 OCR_LEFT = Gauge("mse_ocr_left", "Pictures whose text is still to be read")
 
 MAX_RESULTS = 20_000
-B = TypeVar("B")
-
-
-async def decode_body(request: web.Request, kind: type[B]) -> B:
-    """The JSON body as `kind`. Raises BadRequest saying what is wrong with it."""
-    try:
-        return msgspec.convert(json_body(await request.read()), kind)
-    except msgspec.ValidationError as error:
-        raise BadRequest(f"the body is not what is expected here: {error}") from error
-    except (ValueError, RecursionError) as error:
-        raise BadRequest(f"the body is not valid JSON: {error}") from error
 
 
 def index_of(app: web.Application) -> LiveIndex:

@@ -17,7 +17,6 @@ from memesearch.backend.parts import (
     SEARCH_TIME,
     SEARCHER,
     TERMS,
-    decode_body,
     index_of,
     plain,
 )
@@ -25,6 +24,7 @@ from memesearch.errors import BadRequest, NotFound
 from memesearch.library.records import Hit
 from memesearch.search.live import LiveIndex
 from memesearch.search.query import Term
+from memesearch.web import decode_json
 
 Weighted = tuple[str, float]
 
@@ -44,7 +44,7 @@ class Query(msgspec.Struct):
 
 async def search(request: web.Request) -> web.Response:
     """`POST /`."""
-    query = await decode_body(request, Query)
+    query = decode_json(await request.read(), Query)
     with SEARCH_TIME.time():
         return await (
             first_generation(request.app, query) if query.terms is None else second_generation(request.app, query)
