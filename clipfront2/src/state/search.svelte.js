@@ -192,10 +192,9 @@ export class Search {
     if (!problem) this.#place.write(this.query.terms, false);
     const known = this.#remembered.get(writeUrl(this.query.terms));
     this.error = null;
-    if (known) {
-      this.busy = false;
-      this.#show({ terms: $state.snapshot(this.query.terms), answer: known }, place);
-    } else this.#run({ place }).then(() => problem && this.complain(problem));
+    this.busy = false;
+    const shown = known ? this.#show({ terms: $state.snapshot(this.query.terms), answer: known }, place) : this.#run({ place });
+    shown.then(() => problem && this.complain(problem));
   }
 
   /**
