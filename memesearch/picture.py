@@ -116,13 +116,17 @@ def fit(image: Image.Image, want: Preprocessing) -> Image.Image:
 
 def centre(image: Image.Image, target: tuple[int, int], fill: int) -> Image.Image:
     """Crop or pad to `target` (width, height) around the centre."""
-    left = round((image.width - target[0]) / 2)
-    top = round((image.height - target[1]) / 2)
+    left, top = (offset(size, wanted) for size, wanted in zip(image.size, target, strict=True))
     if left >= 0 and top >= 0:
         return image.crop((left, top, left + target[0], top + target[1]))
     canvas = Image.new("RGB", target, (fill, fill, fill))
     canvas.paste(image, (-left, -top))
     return canvas
+
+
+def offset(size: int, wanted: int) -> int:
+    """Where the crop begins; negative where padding is needed. Rounds as OpenCLIP's transforms do."""
+    return round((size - wanted) / 2) if size >= wanted else -((wanted - size) // 2)
 
 
 def frame_numbers(count: int, at_most: int = MAX_FRAMES) -> list[int]:

@@ -60,7 +60,7 @@ function bundle(config) {
     absWorkingDir: source,
     entryPoints: ["app.js"],
     bundle: true,
-    minify: !process.env.NOMIN,
+    minify: true,
     write: false,
     metafile: true,
     format: "esm",
