@@ -94,7 +94,7 @@ export function neighbour(layout, index, key) {
   if (key === "ArrowUp") return own[own.indexOf(index) - 1] ?? index;
   if (key === "ArrowDown") return own[own.indexOf(index) + 1] ?? index;
   const beside = layout.members[layout.column[index] + (key === "ArrowLeft" ? -1 : 1)] ?? [];
-  const middle = (i) => layout.top[i] + layout.tall[i] / 2;
+  const middle = (/** @type {number} */ i) => layout.top[i] + layout.tall[i] / 2;
   let best = index;
   for (const other of beside) {
     if (best === index || Math.abs(middle(other) - middle(index)) < Math.abs(middle(best) - middle(index))) best = other;

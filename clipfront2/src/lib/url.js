@@ -55,6 +55,6 @@ export function writeUrl(terms) {
     if (weight !== 1) part.append("w", String(weight));
   }
   // A slash may stand in both parts as it is, and paths read better so.
-  const text = (part) => part.toString().replaceAll("%2F", "/");
+  const text = (/** @type {URLSearchParams} */ part) => part.toString().replaceAll("%2F", "/");
   return (search.size ? "?" + text(search) : "") + (fragment.size ? "#" + text(fragment) : "");
 }
