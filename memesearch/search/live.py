@@ -7,7 +7,7 @@ import numpy as np
 from memesearch.library.store import Store
 from memesearch.search.index.flat import PARTS, FlatIndex
 
-CHANGES_AT_ONCE = 4096
+CHANGES_AT_ONCE = 1024  # keeps the memory that building takes small
 
 
 class LiveIndex:
