@@ -61,5 +61,5 @@ def test_every_relative_link_leads_somewhere(document: Path) -> None:
 def test_each_benchmark_has_a_row() -> None:
     table = (ROOT / "docs/benchmarks.md").read_text("utf-8")
     for script in (ROOT / "bench").glob("*.py"):
-        if script.name != "common.py":
+        if "def main" in script.read_text("utf-8"):
             assert f"bench/{script.name}" in table
