@@ -36,6 +36,7 @@ def main(argv: list[str] | None = None) -> int:
     parser.add_argument("--state", default="state", help="folder of the database")
     options = parser.parse_args(argv)
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(0))
+    signal.signal(signal.SIGINT, signal.default_int_handler)  # also where a parent had SIGINT ignored
     state = Path(options.state).absolute()
     programs: list[subprocess.Popen[bytes]] = []
     try:
