@@ -17,10 +17,9 @@ from memesearch.backend.parts import (
     LIBRARY,
     MAX_RESULTS,
     OCR_LEFT,
-    QUERIES,
     SEARCH_TIME,
     SEARCHER,
-    TERMS,
+    count_query,
     index_of,
     plain,
 )
@@ -63,9 +62,7 @@ async def answer(app: web.Application, body: SearchBody) -> web.Response:
     library, k = app[LIBRARY], min(body.k, MAX_RESULTS)
     end = min(body.offset + k, MAX_RESULTS)
     if body.terms:
-        QUERIES.inc()
-        for term in body.terms:
-            TERMS.labels(term.kind).inc()
+        count_query(body.terms)
         with SEARCH_TIME.time():
             ranked, notices = await app[SEARCHER].fused(
                 body.terms, MAX_RESULTS if body.offset else max(end, 1000), library.index

@@ -11,7 +11,7 @@ from memesearch.config import MseConfig
 from memesearch.errors import Unavailable
 from memesearch.library.library import Library
 from memesearch.search.live import LiveIndex
-from memesearch.search.query import Searcher
+from memesearch.search.query import Searcher, Term
 
 CONFIG = web.AppKey("config", MseConfig)
 LIBRARY = web.AppKey("library", Library)
@@ -28,6 +28,13 @@ INDEXING_LEFT = Gauge("mse_indexing_left", "Pictures still to be indexed")
 OCR_LEFT = Gauge("mse_ocr_left", "Pictures whose text is still to be read")
 
 MAX_RESULTS = 20_000
+
+
+def count_query(terms: list[Term]) -> None:
+    """Tell the metrics of one query."""
+    QUERIES.inc()
+    for term in terms:
+        TERMS.labels(term.kind).inc()
 
 
 def index_of(app: web.Application) -> LiveIndex:

@@ -8,15 +8,13 @@ from aiohttp import web
 from numpy.typing import NDArray
 
 from memesearch.backend.parts import (
-    CONFIG,
     LIBRARY,
     MAX_RESULTS,
     PAGE,
-    QUERIES,
     RELOADS,
     SEARCH_TIME,
     SEARCHER,
-    TERMS,
+    count_query,
     index_of,
     plain,
 )
@@ -52,18 +50,14 @@ async def search(request: web.Request) -> web.Response:
 
 
 async def first_generation(app: web.Application, query: Query) -> web.Response:
-    terms = [Term(text=text, weight=weight) for text, weight in checked_weights(query.text)]
-    terms += [Term(image=image, weight=weight) for image, weight in checked_weights(query.images)]
+    try:
+        terms = [Term(text=text, weight=weight) for text, weight in query.text]
+        terms += [Term(image=image, weight=weight) for image, weight in query.images]
+    except ValueError as error:  # a weight out of range
+        raise BadRequest(str(error)) from error
     terms += [Term(embedding=vector) for vector in query.embeddings]
     found = await ranked_files(app, terms, query.top_k)
     return plain([{"score": score, "file": file} for score, file, _ in found])
-
-
-def checked_weights(pairs: list[Weighted]) -> list[Weighted]:
-    try:
-        return [(item, Term(text="", weight=weight).weight) for item, weight in pairs]
-    except ValueError as error:
-        raise BadRequest(str(error)) from error
 
 
 async def second_generation(app: web.Application, query: Query) -> web.Response:
@@ -82,9 +76,7 @@ def thumbnail_id(file: str) -> str:
 
 async def ranked_files(app: web.Application, terms: list[Term], limit: int) -> list[tuple[float, str, Hit]]:
     """(score, file, picture), best first; copies of one picture are files of their own."""
-    QUERIES.inc()
-    for term in terms:
-        TERMS.labels(term.kind).inc()
+    count_query(terms)
     if limit < 0:
         raise BadRequest("the number of results cannot be negative")
     if not terms or limit == 0:
@@ -137,7 +129,6 @@ async def reload(request: web.Request) -> web.Response:
 
 
 def add_routes(app: web.Application) -> None:
-    assert CONFIG in app
     app.router.add_get("/", root)
     app.router.add_post("/", search)
     app.router.add_post("/reload_index", reload_index)

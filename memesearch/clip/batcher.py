@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 from typing import Any, Literal
 
 from memesearch.errors import Overloaded
-from memesearch.wire import Vectors
+from memesearch.wire import Vectors, to_bytes
 
 Modality = Literal["text", "image"]
 Encode = Callable[[list[Any]], Vectors]
@@ -116,7 +116,7 @@ class Batcher:
             return
         self._observe(modality, len(batch), loop.time() - started)
         for (job, i), vector in zip(batch, vectors, strict=True):
-            job.vectors[i] = vector.astype("<f2").tobytes()
+            job.vectors[i] = to_bytes(vector)
             job.missing -= 1
             if job.missing == 0 and not job.answer.done():
                 job.answer.set_result([v for v in job.vectors if v is not None])

@@ -173,17 +173,12 @@ class Ingest:
             try:
                 return await self._client.embed_pictures(frames, self._config.model_id, bulk=True)
             except Unavailable as error:
-                self._wait_for_service(str(error))
+                self._progress.wait(str(error))
                 await asyncio.sleep(1)
-                config = await self._client.wait_until_ready(self._wait_for_service)
+                config = await self._client.wait_until_ready(self._progress.wait)
                 if config.model_id != self._config.model_id:
                     raise ModelChanged(f"the embedding service came back with {config.model_id}") from error
                 self._progress.state, self._progress.message = "indexing", None
-
-    def _wait_for_service(self, reason: str) -> None:
-        if self._progress.state != "waiting":
-            log.warning("indexing waits: %s", reason)
-        self._progress.state, self._progress.message = "waiting", reason
 
     async def _add(self, embedded: list[tuple[Prepared, list[bytes]]]) -> None:
         rows, count, matched = [], 0, []

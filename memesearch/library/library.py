@@ -112,12 +112,7 @@ class Library:
         return await self._summary(len(on_disk), len(changed), len(change.gone))
 
     async def _service(self, patient: bool) -> wire.ServiceConfig:
-        def notice(reason: str) -> None:
-            if self.indexing.state != "waiting":
-                log.warning("indexing waits: %s", reason)
-            self.indexing.state, self.indexing.message = "waiting", reason
-
-        return await (self.client.wait_until_ready(notice) if patient else self.client.refresh())
+        return await (self.client.wait_until_ready(self.indexing.wait) if patient else self.client.refresh())
 
     async def _embed(self, changed: list[FileStat], config: wire.ServiceConfig) -> None:
         assert config.model_id is not None

@@ -1,10 +1,12 @@
 """How far long work is: done, total, rate and time left, for the page, the log and metrics."""
 
+import logging
 import time
 from collections import deque
 
 import msgspec
 
+log = logging.getLogger(__name__)
 WINDOW_SECONDS = 15.0
 
 
@@ -45,6 +47,12 @@ class Progress:
         self._marks.append((now, self._done))
         while len(self._marks) > 2 and now - self._marks[0][0] > WINDOW_SECONDS:
             self._marks.popleft()
+
+    def wait(self, reason: str) -> None:
+        """Say that the work stands still, and why; the log is told once."""
+        if self.state != "waiting":
+            log.warning("indexing waits: %s", reason)
+        self.state, self.message = "waiting", reason
 
     def finish(self) -> None:
         self.state, self.message = "idle", None
