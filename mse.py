@@ -23,8 +23,10 @@ from memesearch.backend.parts import CONFIG, LIBRARY, PAGE, SEARCHER
 from memesearch.clip.client import ClipClient
 from memesearch.config import MseConfig
 from memesearch.errors import ConfigError, Unavailable
+from memesearch.library.ingest import Limits
 from memesearch.library.library import Library
 from memesearch.library.store import Store
+from memesearch.machine import usable_cores
 from memesearch.search.query import Searcher
 from memesearch.web import errors_as_answers, run_program, same_origin, serve
 
@@ -37,9 +39,9 @@ HERE = Path(__file__).resolve().parent
 @asynccontextmanager
 async def open_library(config: MseConfig) -> AsyncIterator[Library]:
     """The library with its database and client, closed again at the end."""
-    workers = config.decode_workers or os.cpu_count() or 1
+    limits = Limits(config.decode_workers or usable_cores(), config.requests_in_flight)
     async with Store.open(Path(config.db_path)) as store, aiohttp.ClientSession() as session:
-        library = Library(Path(config.files), store, ClipClient(config.clip_server, session), workers)
+        library = Library(Path(config.files), store, ClipClient(config.clip_server, session), limits)
         try:
             await library.open()
             yield library

@@ -24,7 +24,9 @@ from PIL import Image
 
 sys.path.insert(0, str(PROJECT))
 from memesearch import picture
-from memesearch.clip.model import ClipModel, load_model
+from memesearch.clip.loading import load_model
+from memesearch.clip.model import ClipModel, pick_device
+from memesearch.clip.precision import choose_precision
 
 BATCH = 64
 ROUNDS = 3
@@ -100,7 +102,7 @@ def main() -> int:
         folder = Path(name)
         source = DEMO_MODEL if options.model == "demo" else random_vit_b_32(folder / "vit-b-32")
         files = make_pictures(folder, options.pictures)
-        model = load_model(source, None, "cpu", folder)
+        model = choose_precision(load_model(source, None, folder), pick_device("cpu"), options.precision)
         for number in range(ROUNDS):
             rates["forward"].append(forward_rate(model, files))
             rates["loop"].append(plain_loop_rate(model, files))

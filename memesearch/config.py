@@ -6,7 +6,7 @@ the file and the key.
 
 import json
 from pathlib import Path
-from typing import TypeVar
+from typing import Literal, TypeVar
 
 import msgspec
 
@@ -25,16 +25,26 @@ class ClipServerConfig(Config, kw_only=True):
 
     model: str
     port: int
-    device: str = "auto"
+    device: str | list[str] = "auto"
     pretrained: str | None = None
     model_name: str | None = None
     max_batch_size: int = 64
+    towers: Literal["both", "vision", "text"] = "both"
+    precision: Literal["auto", "float32", "float16", "bfloat16"] = "auto"
+    compile: bool = True
+    decode_workers: int = 0
     host: str = "127.0.0.1"
 
     def __post_init__(self) -> None:
         check_port(self.port)
         if self.max_batch_size < 1:
             raise ValueError("`max_batch_size` must be at least 1")
+        if not self.device:
+            raise ValueError("`device` must name at least one device")
+        check_workers(self.decode_workers)
+
+    def devices(self) -> list[str]:
+        return [self.device] if isinstance(self.device, str) else self.device
 
 
 class MseConfig(Config, kw_only=True):
@@ -48,6 +58,7 @@ class MseConfig(Config, kw_only=True):
     no_run_server: bool = False
     ocr: bool = True
     decode_workers: int = 0
+    requests_in_flight: int = 0
     thumbnails: str | None = None
     predefined_embeddings: str | None = None
 
@@ -55,8 +66,9 @@ class MseConfig(Config, kw_only=True):
         check_port(self.port)
         if not self.clip_server.startswith(("http://", "https://")):
             raise ValueError("`clip_server` must be a URL that starts with http:// or https://")
-        if self.decode_workers < 0:
-            raise ValueError("`decode_workers` must be 0 (one per core) or more")
+        check_workers(self.decode_workers)
+        if self.requests_in_flight < 0:
+            raise ValueError("`requests_in_flight` must be 0 (what the service advises) or more")
 
     def path_keys(self) -> tuple[str, ...]:
         return ("db_path", "files", "thumbnails", "predefined_embeddings")
@@ -66,6 +78,12 @@ def check_port(port: int) -> None:
     """Raise ValueError unless `port` can be listened on."""
     if not 0 < port < 65536:
         raise ValueError("`port` must be between 1 and 65535")
+
+
+def check_workers(count: int) -> None:
+    """Raise ValueError for a number of processes that makes no sense."""
+    if count < 0:
+        raise ValueError("`decode_workers` must be 0 (one per core) or more")
 
 
 C = TypeVar("C", bound=Config)

@@ -27,6 +27,12 @@ class NotFound(MemeSearchError):
     status = 404
 
 
+class SlowClient(MemeSearchError):
+    """The client did not send its request's body in time."""
+
+    status = 408
+
+
 class TooLarge(MemeSearchError):
     """The request is larger than this program accepts."""
 

@@ -15,8 +15,10 @@ from prometheus_client import CONTENT_TYPE_LATEST, generate_latest
 from memesearch import wire
 from memesearch.config import Config, load_config
 from memesearch.errors import BadRequest, ConfigError, MemeSearchError
+from memesearch.machine import allow_many_connections
 
 log = logging.getLogger(__name__)
+READ_AHEAD_BYTES = 2**20  # of a request's body; more than aiohttp's 64 KiB, for large bodies cost fewer turns
 Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
 B = TypeVar("B")
 C = TypeVar("C", bound=Config)
@@ -85,13 +87,20 @@ def decode_json(raw: bytes, kind: type[B]) -> B:
         raise BadRequest(f"the body is not valid JSON: {error}") from error
 
 
-async def serve(app: web.Application, host: str, port: int) -> None:
-    """Serve until SIGTERM or SIGINT. Raises ConfigError when the port cannot be had."""
+async def serve(app: web.Application, host: str, port: int, deadline: float = 5.0) -> None:
+    """Serve until SIGTERM or SIGINT; what was accepted then has `deadline` seconds to end.
+
+    Raises:
+        ConfigError: the port cannot be had.
+    """
+    allow_many_connections()
     stop = asyncio.Event()
     loop = asyncio.get_running_loop()
     for signal_number in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(signal_number, stop.set)
-    runner = web.AppRunner(app, handler_cancellation=True, access_log=None, shutdown_timeout=5)
+    runner = web.AppRunner(
+        app, handler_cancellation=True, access_log=None, shutdown_timeout=deadline, read_bufsize=READ_AHEAD_BYTES
+    )
     await runner.setup()
     try:
         await listen(runner, host, port)

@@ -2,6 +2,7 @@
 
 import base64
 import binascii
+import struct
 from typing import Any
 
 import msgspec
@@ -12,6 +13,9 @@ from memesearch.errors import BadRequest
 
 Vectors = NDArray[np.float16]
 MESSAGEPACK = "application/msgpack"
+PIXELS = "application/octet-stream"
+PIXEL_MAGIC = b"RGB8"
+PIXEL_HEADER = struct.Struct("<4sIII")
 
 
 class EmbedRequest(msgspec.Struct):
@@ -24,7 +28,9 @@ class EmbedRequest(msgspec.Struct):
 class ServiceConfig(msgspec.Struct):
     """Answer of `GET /config` of the embedding service; unknown extra keys are ignored.
 
-    The last four say how a picture becomes model input, so that clients can resize ahead.
+    `resize_mode`, `interpolation` and `fill_color` say how a picture becomes model input, so that clients
+    can resize ahead; `pixels` that `POST /pixels` is there to take the result; `parallel` how many
+    requests are worth having in flight.
     """
 
     model: str
@@ -35,6 +41,35 @@ class ServiceConfig(msgspec.Struct):
     resize_mode: str = "shortest"
     interpolation: str = "bicubic"
     fill_color: int = 0
+    pixels: bool = False
+    parallel: int = 2
+    precision: str | None = None
+
+
+class PixelHeader(msgspec.Struct, frozen=True):
+    """What stands before the pixels in a body of `POST /pixels`: 16 bytes, little-endian.
+
+    `RGB8`, then count, width and height as 32-bit numbers; uint8 [count, height, width, 3] follows.
+    """
+
+    count: int
+    width: int
+    height: int
+
+    def pack(self) -> bytes:
+        return PIXEL_HEADER.pack(PIXEL_MAGIC, self.count, self.width, self.height)
+
+    @classmethod
+    def unpack(cls, raw: bytes) -> "PixelHeader":
+        """Raises BadRequest when these are not the bytes of a header."""
+        if len(raw) != PIXEL_HEADER.size or raw[:4] != PIXEL_MAGIC:
+            raise BadRequest("the body does not begin with the 16 bytes of a header: RGB8, count, width, height")
+        return cls(*PIXEL_HEADER.unpack(raw)[1:])
+
+    @property
+    def body_bytes(self) -> int:
+        """Bytes of the pixels alone."""
+        return self.count * self.width * self.height * 3
 
 
 def pack(value: Any) -> bytes:

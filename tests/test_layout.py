@@ -9,7 +9,7 @@ import pytest
 
 ROOT = Path(__file__).resolve().parents[1]
 PACKAGE = ROOT / "memesearch"
-SMALL_PARTS = {"errors", "config", "wire", "web", "picture"}
+SMALL_PARTS = {"errors", "config", "machine", "seldom", "wire", "web", "picture", "workers"}
 ALLOWED = {
     "clip": {"clip"},
     "library": {"library", "clip", "search"},
@@ -47,9 +47,11 @@ def test_rooms_import_only_what_is_below_them(room: str) -> None:
         assert rooms(path) <= SMALL_PARTS | ALLOWED[room], path
 
 
-def test_only_the_model_imports_torch() -> None:
-    heavy = {path.relative_to(PACKAGE).as_posix() for path in PACKAGE.rglob("*.py") if "torch" in imported(path)}
-    assert heavy == {"clip/model.py"}
+def test_torch_and_http_stay_apart() -> None:
+    files = {path.relative_to(PACKAGE).as_posix(): imported(path) for path in PACKAGE.rglob("*.py")}
+    heavy = {path for path, names in files.items() if "torch" in names}
+    assert heavy == {f"clip/{name}.py" for name in ("loading", "model", "precision", "engine", "cuda")}
+    assert not {path for path in heavy if any(name.startswith("aiohttp") for name in files[path])}
 
 
 @pytest.mark.parametrize("program", PROGRAMS)

@@ -1,122 +1,229 @@
 """Batches across requests: the next batch forms while the device is busy with the last one.
 
-No timer: a batch is whatever waits when the device becomes free. Interactive items pass before bulk
-ones, but every fourth batch goes to bulk when both wait, so that bulk is never starved.
+No timer: a batch is whatever waits when a lane of the device becomes free. Interactive items pass before
+bulk ones, but every fourth batch of a lane goes to bulk when both wait, so that bulk is never starved.
 """
 
 import asyncio
+import logging
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Any, Literal
 
-from memesearch.errors import Overloaded
-from memesearch.wire import Vectors, to_bytes
+import numpy as np
 
+from memesearch.errors import MemeSearchError, Unavailable
+from memesearch.seldom import Seldom
+from memesearch.wire import Vectors
+
+log = logging.getLogger(__name__)
+seldom = Seldom(log)
 Modality = Literal["text", "image"]
-Encode = Callable[[list[Any]], Vectors]
+Key = tuple[bool, Modality]  # (interactive, modality)
+INTERACTIVE: tuple[Key, ...] = ((True, "text"), (True, "image"))
+BULK: tuple[Key, ...] = ((False, "text"), (False, "image"))
 INTERACTIVE_BATCHES_IN_A_ROW = 3
+# Starts a batch on the device; what it returns waits for the vectors, float16 [n, d].
+Launch = Callable[[Modality, list[Any]], Callable[[], Vectors]]
+# Is told of each batch, for metrics: kind, size, seconds that the oldest item waited, seconds on the device.
+Observe = Callable[[Modality, int, float, float], None]
+
+
+class OutOfDeviceMemory(Exception):
+    """A batch did not fit on the device."""
+
+
+class NotFinite(MemeSearchError):
+    """The model made NaN or infinity of an item."""
+
+    status = 422
+
+    def __init__(self, index: int) -> None:
+        super().__init__(f"the model has no finite vector for item {index}")
+        self.index = index
 
 
 @dataclass(eq=False)
 class Job:
-    """One request: its items wait one by one, its future ends when all have their vectors."""
+    """One request: its items wait together or in pieces, its future ends when all have their vectors."""
 
-    items: list[Any]
-    answer: asyncio.Future[list[bytes]]
-    vectors: list[bytes | None] = field(default_factory=list)
-    missing: int = 0
+    items: Sequence[Any]
+    answer: asyncio.Future[Vectors]
+    since: float
+    missing: int
+    vectors: Vectors | None = None
 
-    def __post_init__(self) -> None:
-        self.vectors = [None] * len(self.items)
-        self.missing = len(self.items)
+
+@dataclass
+class Piece:
+    """The items [start, stop) of a job."""
+
+    job: Job
+    start: int
+    stop: int
+
+
+@dataclass(eq=False)
+class Lane:
+    """One stream of work on a device.
+
+    Attributes:
+        keys: what it takes, the first that waits first.
+        largest: items in a batch; becomes smaller when the device runs out of memory.
+        depth: batches in flight; 2 where uploading overlaps computing.
+        launcher: the thread that `launch` runs on; lanes of one device may share it.
+    """
+
+    keys: tuple[Key, ...]
+    launch: Launch
+    launcher: ThreadPoolExecutor
+    largest: int
+    depth: int = 1
+    in_flight: int = 0
+    interactive_in_a_row: int = 0
 
 
 class Batcher:
-    """Runs `encode` functions on one thread, over batches made of many requests' items."""
+    """Spreads what waits over lanes: interactive work goes to the first free lane that takes it."""
 
-    def __init__(
-        self,
-        encoders: dict[Modality, Encode],
-        max_batch_size: int,
-        max_waiting: int,
-        observe: Callable[[Modality, int, float], None] = lambda modality, size, seconds: None,
-    ) -> None:
-        self._encoders = encoders
-        self._max_batch_size = max_batch_size
-        self._max_waiting = max_waiting
+    def __init__(self, lanes: list[Lane], observe: Observe = lambda modality, size, waited, computed: None) -> None:
+        self._lanes = lanes
         self._observe = observe
-        self._queues: dict[tuple[bool, Modality], deque[tuple[Job, int]]] = {
-            (interactive, modality): deque() for interactive in (True, False) for modality in ("text", "image")
-        }
-        self._arrived = asyncio.Event()
-        self._thread = ThreadPoolExecutor(1, thread_name_prefix="device")
-        self._interactive_in_a_row = 0
+        self._queues: dict[Key, deque[Piece]] = {key: deque() for key in (*INTERACTIVE, *BULK)}
+        self._waiters = ThreadPoolExecutor(sum(lane.depth for lane in lanes), thread_name_prefix="finish")
+        self._serving: set[asyncio.Task[None]] = set()
+        self._busy_seconds, self._busy_since = 0.0, 0.0
 
-    @property
-    def waiting(self) -> int:
-        """Items that no batch has taken yet, cancelled ones included until they are met."""
-        return sum(len(queue) for queue in self._queues.values())
+    def waiting(self) -> dict[Key, int]:
+        """Items that no batch has taken yet."""
+        return {key: sum(piece.stop - piece.start for piece in queue) for key, queue in self._queues.items()}
 
-    async def submit(self, modality: Modality, items: list[Any], interactive: bool) -> list[bytes]:
-        """The items' vectors, in order, as little-endian float16 bytes.
+    def oldest(self) -> float:
+        """Seconds that the oldest waiting item has waited."""
+        since = [queue[0].job.since for queue in self._queues.values() if queue]
+        return asyncio.get_running_loop().time() - min(since) if since else 0.0
+
+    def busy_seconds(self) -> float:
+        """Seconds that at least one lane had work, since the start."""
+        running = asyncio.get_running_loop().time() - self._busy_since if self._serving else 0.0
+        return self._busy_seconds + running
+
+    async def submit(self, modality: Modality, items: Sequence[Any], interactive: bool) -> Vectors:
+        """The items' vectors in order, float16 [n, d]. At least one item.
 
         Raises:
-            Overloaded: more than `max_waiting` items wait already (a lone large request is let in).
+            NotFinite: the model fails on an item. Unavailable: the device is out of memory for one item.
         """
-        if not items:
-            return []
-        if self.waiting and self.waiting + len(items) > self._max_waiting:
-            raise Overloaded(f"{self.waiting} items wait already; try again in a moment")
-        job = Job(items, asyncio.get_running_loop().create_future())
-        self._queues[interactive, modality].extend((job, i) for i in range(len(items)))
-        self._arrived.set()
+        loop = asyncio.get_running_loop()
+        job = Job(items, loop.create_future(), loop.time(), len(items))
+        self._queues[interactive, modality].append(Piece(job, 0, len(items)))
+        self._dispatch()
         return await job.answer
 
-    async def run(self) -> None:
-        """Serve batches until cancelled."""
-        try:
-            while True:
-                await self._arrived.wait()
-                self._arrived.clear()
-                while batch := self._next_batch():
-                    await self._serve(*batch)
-        finally:
-            self._thread.shutdown(wait=False, cancel_futures=True)
+    def close(self) -> None:
+        """Cancel what waits and let the threads end."""
+        for task in self._serving:
+            task.cancel()
+        for lane in self._lanes:
+            lane.launcher.shutdown(wait=False, cancel_futures=True)
+        self._waiters.shutdown(wait=False, cancel_futures=True)
 
-    def _next_batch(self) -> tuple[Modality, list[tuple[Job, int]]] | None:
-        self._drop_cancelled()
-        order = [(True, "text"), (True, "image"), (False, "text"), (False, "image")]
-        if self._interactive_in_a_row >= INTERACTIVE_BATCHES_IN_A_ROW:
-            order = order[2:] + order[:2]
-        for interactive, modality in order:
-            queue = self._queues[interactive, modality]  # type: ignore[index]
-            if queue:
-                self._interactive_in_a_row = self._interactive_in_a_row + 1 if interactive else 0
-                size = min(len(queue), self._max_batch_size)
-                return modality, [queue.popleft() for _ in range(size)]  # type: ignore[return-value]
+    def _dispatch(self) -> None:
+        for lane in self._lanes:
+            while lane.in_flight < lane.depth and (batch := self._next_batch(lane)):
+                lane.in_flight += 1
+                task = asyncio.create_task(self._serve(lane, *batch))
+                if not self._serving:
+                    self._busy_since = asyncio.get_running_loop().time()
+                self._serving.add(task)
+                task.add_done_callback(self._served)
+
+    def _served(self, task: "asyncio.Task[None]") -> None:
+        if self._serving == {task}:
+            self._busy_seconds = self.busy_seconds()
+        self._serving.discard(task)
+
+    def _next_batch(self, lane: Lane) -> tuple[Key, list[Piece]] | None:
+        keys = lane.keys
+        if lane.interactive_in_a_row >= INTERACTIVE_BATCHES_IN_A_ROW:
+            keys = tuple(sorted(keys, key=lambda key: key[0]))  # bulk first, for once
+        for key in keys:
+            if pieces := take(self._queues[key], lane.largest):
+                lane.interactive_in_a_row = lane.interactive_in_a_row + 1 if key[0] else 0
+                return key, pieces
         return None
 
-    def _drop_cancelled(self) -> None:
-        for key, queue in self._queues.items():
-            if any(job.answer.done() for job, _ in queue):
-                self._queues[key] = deque(entry for entry in queue if not entry[0].answer.done())
-
-    async def _serve(self, modality: Modality, batch: list[tuple[Job, int]]) -> None:
+    async def _serve(self, lane: Lane, key: Key, pieces: list[Piece]) -> None:
         loop = asyncio.get_running_loop()
         started = loop.time()
+        items = [item for piece in pieces for item in piece.job.items[piece.start : piece.stop]]
         try:
-            inputs = [job.items[i] for job, i in batch]
-            vectors = await loop.run_in_executor(self._thread, self._encoders[modality], inputs)
+            finish = await loop.run_in_executor(lane.launcher, lane.launch, key[1], items)
+            vectors = await loop.run_in_executor(self._waiters, finish)
+        except OutOfDeviceMemory:
+            self._step_down(lane, key, pieces, len(items))
         except Exception as error:  # whatever the device raised is the answer of each request in the batch
-            for job, _ in batch:
-                if not job.answer.done():
-                    job.answer.set_exception(error)
+            seldom.warning("batch", f"a batch of {len(items)} failed: {error!r}")
+            give_up(pieces, error)
+        else:
+            waited = started - min(piece.job.since for piece in pieces)
+            self._observe(key[1], len(items), waited, loop.time() - started)
+            hand_out(pieces, vectors)
+        finally:
+            lane.in_flight -= 1
+            self._dispatch()
+
+    def _step_down(self, lane: Lane, key: Key, pieces: list[Piece], size: int) -> None:
+        if size == 1:
+            give_up(pieces, Unavailable("the device has not enough memory for a single item"))
             return
-        self._observe(modality, len(batch), loop.time() - started)
-        for (job, i), vector in zip(batch, vectors, strict=True):
-            job.vectors[i] = to_bytes(vector)
-            job.missing -= 1
-            if job.missing == 0 and not job.answer.done():
-                job.answer.set_result([v for v in job.vectors if v is not None])
+        lane.largest = min(lane.largest, size // 2)
+        log.warning("the device ran out of memory with a batch of %d; from now on at most %d", size, lane.largest)
+        self._queues[key].extendleft(reversed(pieces))
+
+
+def take(queue: deque[Piece], most: int) -> list[Piece]:
+    """Up to `most` items from the head of a queue; what clients gave up on is dropped."""
+    taken: list[Piece] = []
+    while queue and most:
+        piece = queue[0]
+        if piece.job.answer.done():
+            queue.popleft()
+            continue
+        stop = min(piece.stop, piece.start + most)
+        taken.append(Piece(piece.job, piece.start, stop))
+        most -= stop - piece.start
+        piece.start = stop
+        if piece.start == piece.stop:
+            queue.popleft()
+    return taken
+
+
+def give_up(pieces: list[Piece], error: Exception) -> None:
+    for piece in pieces:
+        if not piece.job.answer.done():
+            piece.job.answer.set_exception(error)
+
+
+def hand_out(pieces: list[Piece], vectors: Vectors) -> None:
+    """Give each job its rows; a job with a row that is not finite fails, and only that one."""
+    finite = np.asarray(np.isfinite(vectors).all(axis=1))
+    offset = 0
+    for piece in pieces:
+        job, size = piece.job, piece.stop - piece.start
+        rows, good = vectors[offset : offset + size], finite[offset : offset + size]
+        offset += size
+        if job.answer.done():
+            continue
+        if not good.all():
+            seldom.warning("finite", "the model made a vector that is not finite; its request was refused")
+            job.answer.set_exception(NotFinite(piece.start + int(np.argmin(good))))
+            continue
+        if job.vectors is None:
+            job.vectors = np.empty((len(job.items), vectors.shape[1]), np.float16)
+        job.vectors[piece.start : piece.stop] = rows
+        job.missing -= size
+        if job.missing == 0:
+            job.answer.set_result(job.vectors)

@@ -2,19 +2,21 @@
 
 import asyncio
 import hashlib
+import io
 import logging
 from collections.abc import Callable
 from typing import Any
 
 import aiohttp
 import msgspec
+from PIL import Image
 
 from memesearch import wire
 from memesearch.errors import BadRequest, MemeSearchError, Unavailable
 
 log = logging.getLogger(__name__)
 FIRST_PAUSE, LONGEST_PAUSE = 0.5, 15.0  # seconds between tries while the service is away
-TIMEOUT = aiohttp.ClientTimeout(total=300, connect=5)
+TIMEOUT = aiohttp.ClientTimeout(total=600, connect=5)
 
 
 class ModelChanged(MemeSearchError):
@@ -60,20 +62,42 @@ class ClipClient:
 
     async def embed_text(self, texts: list[str], model_id: str) -> list[bytes]:
         """float16 vectors of texts. Raises Unavailable, ModelChanged, BadRequest."""
-        return await self._embed({"text": texts}, len(texts), model_id, bulk=False)
+        return await self._embed({"text": texts}, len(texts), model_id)
 
-    async def embed_pictures(self, pictures: list[bytes], model_id: str, bulk: bool) -> list[bytes]:
+    async def embed_pictures(self, pictures: list[bytes], model_id: str) -> list[bytes]:
         """float16 vectors of encoded pictures. Raises Unavailable, ModelChanged, BadRequest (with index)."""
-        return await self._embed({"images": pictures}, len(pictures), model_id, bulk)
+        return await self._embed({"images": pictures}, len(pictures), model_id)
 
-    async def _embed(self, body: dict[str, Any], count: int, model_id: str, bulk: bool) -> list[bytes]:
-        headers = {"X-Priority": "bulk"} if bulk else {}
-        raw, answer_headers = await self._request("POST", "", wire.pack(body), headers)
-        told = answer_headers.get("X-Model-Id", model_id)
+    async def embed_pixels(self, pictures: list[bytes], model_id: str) -> list[bytes]:
+        """float16 vectors of pictures fitted to the model's size, RGB pixels each, as bulk work.
+
+        Raises:
+            Unavailable, ModelChanged, BadRequest (with index).
+        """
+        assert self.config is not None
+        width, height = self.config.image_size
+        if not self.config.pixels:  # a service that only speaks the fixed protocol
+            return await self._embed(
+                {"images": [as_bmp(raw, width, height) for raw in pictures]}, len(pictures), model_id
+            )
+        header = wire.PixelHeader(len(pictures), width, height)
+        raw, headers = await self._request(
+            "POST", "pixels", b"".join([header.pack(), *pictures]), {"Content-Type": wire.PIXELS, "X-Priority": "bulk"}
+        )
+        size = self.config.embedding_size * 2
+        vectors = [raw[start : start + size] for start in range(0, len(raw), size)]
+        return self._checked(vectors, headers, len(pictures), model_id)
+
+    async def _embed(self, body: dict[str, Any], count: int, model_id: str) -> list[bytes]:
+        raw, headers = await self._request("POST", "", wire.pack(body), {"Content-Type": wire.MESSAGEPACK})
         try:
             vectors = msgspec.msgpack.decode(raw, type=list[bytes])
         except msgspec.DecodeError as error:
             raise Unavailable(f"{self.url} answered something that is not a list of vectors") from error
+        return self._checked(vectors, headers, count, model_id)
+
+    def _checked(self, vectors: list[bytes], headers: Any, count: int, model_id: str) -> list[bytes]:
+        told = headers.get("X-Model-Id", model_id)
         expected = self.config.embedding_size * 2 if self.config else None
         if told != model_id or any(len(vector) != expected for vector in vectors):
             raise ModelChanged(f"the embedding service now serves {told}; pictures have to be embedded anew first")
@@ -84,10 +108,9 @@ class ClipClient:
     async def _request(
         self, method: str, path: str, body: bytes | None = None, headers: dict[str, str] | None = None
     ) -> tuple[bytes, Any]:
-        content_type = {"Content-Type": wire.MESSAGEPACK} if body is not None else {}
         try:
             async with self._session.request(
-                method, self.url + path, data=body, headers={**content_type, **(headers or {})}, timeout=TIMEOUT
+                method, self.url + path, data=body, headers=headers, timeout=TIMEOUT
             ) as response:
                 raw = await response.read()
         except (aiohttp.ClientError, TimeoutError, OSError) as error:
@@ -116,3 +139,10 @@ def describe(raw: bytes, status: int) -> str:
         if isinstance(value, dict) and isinstance(value.get("error"), str):
             return str(value["error"])
     return f"status {status}"
+
+
+def as_bmp(pixels: bytes, width: int, height: int) -> bytes:
+    """RGB pixels as a BMP file."""
+    buffer = io.BytesIO()
+    Image.frombytes("RGB", (width, height), pixels).save(buffer, "BMP")
+    return buffer.getvalue()

@@ -4,7 +4,6 @@ Runs as `python -m memesearch.library.decode_worker`, started by workers.py.
 """
 
 import hashlib
-import io
 import signal
 from pathlib import Path
 
@@ -15,8 +14,8 @@ from PIL import ExifTags, Image
 from memesearch import picture
 from memesearch.errors import UnreadablePicture
 from memesearch.library.records import Content
-from memesearch.library.workers import answer_requests
 from memesearch.picture import Preprocessing
+from memesearch.workers import answer_requests
 
 MEMORY_BYTES = 4 * 2**30
 MAX_FILE_BYTES = 500 * 2**20
@@ -31,7 +30,7 @@ class DecodeRequest(msgspec.Struct):
 
 
 class Decoded(msgspec.Struct):
-    """Either `problem`, or the content and its frames as BMP files of the model's size."""
+    """Either `problem`, or the content and its frames: RGB pixels of the model's size."""
 
     problem: str | None = None
     changed: bool = False
@@ -72,7 +71,7 @@ def read_picture(raw: bytes, digest: bytes, want: Preprocessing) -> Decoded:
         if frame is None:
             break
         colour = colour or dominant_colour(frame)
-        frames.append(as_bmp(picture.fit(frame, want)))
+        frames.append(picture.fit(frame, want).tobytes())
     kind = "animation" if count > 1 else "image"
     return Decoded(content=Content(digest, kind, width, height, count, colour, taken_at, place), frames=frames)
 
@@ -108,12 +107,6 @@ def dominant_colour(frame: Image.Image) -> str:
     start = 3 * int(counts.argmax())
     red, green, blue = palette[start : start + 3]
     return f"#{red:02x}{green:02x}{blue:02x}"
-
-
-def as_bmp(frame: Image.Image) -> bytes:
-    buffer = io.BytesIO()
-    frame.save(buffer, "BMP")
-    return buffer.getvalue()
 
 
 def when_and_where(image: Image.Image) -> tuple[str | None, str | None]:

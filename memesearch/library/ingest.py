@@ -1,8 +1,8 @@
 """The indexing pipeline: files on disk become searchable rows of the store.
 
 Stages with bounded queues between them: hash, decode (worker processes), embed (the service),
-store (a batch a transaction). The service is kept busy by two batches in flight; memory is bounded
-by the queue. Killing any process loses at most the batches in flight.
+store (a batch a transaction). The service is kept busy by several batches in flight; memory is bounded
+by what waits for it. Killing any process loses at most the batches in flight.
 """
 
 import asyncio
@@ -17,21 +17,21 @@ from memesearch.clip.client import ClipClient, ModelChanged
 from memesearch.errors import BadRequest, Unavailable
 from memesearch.library.decode_worker import MAX_FILE_BYTES, Decoded, DecodeRequest, hash_bytes
 from memesearch.library.progress import Progress
-from memesearch.library.records import Content, FileStat
+from memesearch.library.ready import Prepared, Ready
+from memesearch.library.records import FileStat
 from memesearch.library.store import Store
-from memesearch.library.workers import WorkerDied, WorkerPool
 from memesearch.picture import Preprocessing
+from memesearch.workers import WorkerDied, WorkerPool
 
 log = logging.getLogger(__name__)
-BATCHES_IN_FLIGHT = 2
 CHANGED_WHILE_READ = "changed or vanished while it was read; it is looked at again at the next scan"
 
 
-class Prepared(msgspec.Struct):
-    """A decoded picture on its way to the model."""
+class Limits(msgspec.Struct, frozen=True):
+    """How much is done at once: decoding processes, and requests at the service (0: what it advises)."""
 
-    content: Content
-    frames: list[bytes]
+    decoders: int
+    requests_in_flight: int = 0
 
 
 class Ingest:
@@ -43,13 +43,13 @@ class Ingest:
         store: Store,
         client: ClipClient,
         decoders: WorkerPool,
-        decoder_count: int,
+        limits: Limits,
         progress: Progress,
         stored: Callable[[], Awaitable[None]],
     ) -> None:
         """`stored` is awaited after each transaction, to bring the index up to date."""
         self._root, self._store, self._client = root, store, client
-        self._decoders, self._decoder_count = decoders, decoder_count
+        self._decoders, self._limits = decoders, limits
         self._progress, self._stored = progress, stored
         self._old: dict[str, tuple[float, bytes]] = {}
         self._same_bytes: dict[bytes, list[FileStat]] = {}  # files waiting for one content to be embedded
@@ -59,12 +59,13 @@ class Ingest:
         """Make `files` searchable or record why not. Raises ModelChanged when the service switched."""
         self._config, self._model = config, model
         self._old = await self._store.old_vectors()
-        self._queue: asyncio.Queue[Prepared | None] = asyncio.Queue(max(2 * config.batch, 8))
+        parallel = self._limits.requests_in_flight or config.parallel
+        self._ready = Ready(config.batch, parallel)
         todo = iter(files)
         try:
             async with asyncio.TaskGroup() as group:
                 group.create_task(self._prepare_all(todo))
-                for _ in range(BATCHES_IN_FLIGHT):
+                for _ in range(parallel):
                     group.create_task(self._embed_batches())
         except* ModelChanged as group_error:
             raise group_error.exceptions[0] from None
@@ -76,9 +77,9 @@ class Ingest:
                 await self._prepare(file)
 
         async with asyncio.TaskGroup() as group:
-            for _ in range(self._decoder_count + 1):  # one more than workers, so that hashing overlaps decoding
+            for _ in range(self._limits.decoders + 1):  # one more than workers, so that hashing overlaps decoding
                 group.create_task(prepare_some())
-        await self._queue.put(None)
+        await self._ready.end()
 
     async def _prepare(self, file: FileStat) -> None:
         """Hash one file; link it if its content is known, else decode it and queue it for the model."""
@@ -121,7 +122,7 @@ class Ingest:
         if (vector := self._old_vector(file)) is not None:
             await self._add([(Prepared(decoded.content, []), [vector])])
             return
-        await self._queue.put(Prepared(decoded.content, decoded.frames))
+        await self._ready.put(Prepared(decoded.content, decoded.frames))
 
     def _old_vector(self, file: FileStat) -> bytes | None:
         """The vector that the first implementation stored for this very file, if it has the model's size."""
@@ -130,24 +131,10 @@ class Ingest:
         return vector if unchanged and len(vector) == 2 * self._config.embedding_size else None
 
     async def _embed_batches(self) -> None:
-        while (batch := await self._next_batch()) is not None:
+        while batch := await self._ready.take():
             vectors = await self._embed(batch)
+            await self._ready.done()
             await self._add([(item, rows) for item, rows in zip(batch, vectors, strict=True) if rows])
-
-    async def _next_batch(self) -> list[Prepared] | None:
-        """Whatever waits, up to the model's batch; None when all is done."""
-        first = await self._queue.get()
-        batch, frames = [], 0
-        item: Prepared | None = first
-        while item is not None:
-            batch.append(item)
-            frames += len(item.frames)
-            if frames >= self._config.batch or self._queue.empty():
-                break
-            item = self._queue.get_nowait()
-        if item is None:
-            await self._queue.put(None)  # the other embedding task has to see the end too
-        return batch or None
 
     async def _embed(self, batch: list[Prepared]) -> list[list[bytes]]:
         """Vectors of each item's frames; an empty list for an item that the service refuses."""
@@ -171,7 +158,7 @@ class Ingest:
         assert self._config.model_id is not None
         while True:
             try:
-                return await self._client.embed_pictures(frames, self._config.model_id, bulk=True)
+                return await self._client.embed_pixels(frames, self._config.model_id)
             except Unavailable as error:
                 self._progress.wait(str(error))
                 await asyncio.sleep(1)

@@ -15,14 +15,14 @@ import msgspec
 from memesearch import wire
 from memesearch.clip.client import ClipClient, ModelChanged
 from memesearch.errors import Unavailable
-from memesearch.library.ingest import Ingest
+from memesearch.library.ingest import Ingest, Limits
 from memesearch.library.ocr_worker import ReadRequest, ReadText
 from memesearch.library.progress import Progress
 from memesearch.library.records import FileStat
 from memesearch.library.scan import difference, scan
 from memesearch.library.store import Store
-from memesearch.library.workers import WorkerDied, WorkerPool
 from memesearch.search.live import LiveIndex
+from memesearch.workers import WorkerDied, WorkerPool
 
 log = logging.getLogger(__name__)
 DECODE_SECONDS = 60.0
@@ -44,15 +44,15 @@ class Summary(msgspec.Struct):
 class Library:
     """Wires scanning, indexing and text recognition; `index` is None until a model is known."""
 
-    def __init__(self, root: Path, store: Store, client: ClipClient, decoder_count: int) -> None:
+    def __init__(self, root: Path, store: Store, client: ClipClient, limits: Limits) -> None:
         self.root, self.store, self.client = root, store, client
         self.index: LiveIndex | None = None
         self.indexing = Progress()
         self.reading = Progress()
         self.switching_to: str | None = None
         self.problem: str | None = None
-        self._decoder_count = decoder_count
-        self._decoders = WorkerPool("memesearch.library.decode_worker", decoder_count, DECODE_SECONDS)
+        self._limits = limits
+        self._decoders = WorkerPool("memesearch.library.decode_worker", limits.decoders, DECODE_SECONDS)
         self._readers = WorkerPool("memesearch.library.ocr_worker", 1, OCR_SECONDS)
         self._reloading = asyncio.Lock()
         self._something_new = asyncio.Event()
@@ -127,9 +127,7 @@ class Library:
         if todo:
             log.info("indexing %d pictures with %s", len(todo), config.model_id)
         self.indexing.start("indexing", len(todo))
-        ingest = Ingest(
-            self.root, self.store, self.client, self._decoders, self._decoder_count, self.indexing, self._follow
-        )
+        ingest = Ingest(self.root, self.store, self.client, self._decoders, self._limits, self.indexing, self._follow)
         reporter = asyncio.create_task(self._log_progress())
         try:
             await ingest.run(todo, config, model)

@@ -14,7 +14,7 @@ import numpy as np
 
 from memesearch import picture
 from memesearch.errors import UnreadablePicture
-from memesearch.library.workers import answer_requests
+from memesearch.workers import answer_requests
 
 MEMORY_BYTES = 6 * 2**30
 LARGEST_SIDE = 1600  # pixels; smaller text than this leaves is not legible on a page either

@@ -107,7 +107,7 @@ class Searcher:
 
     async def embed_picture(self, raw: bytes, index: LiveIndex) -> NDArray[np.float32]:
         """float32 unit vector [d] of an encoded picture."""
-        vectors = await self._client.embed_pictures([raw], index.model_id, bulk=False)
+        vectors = await self._client.embed_pictures([raw], index.model_id)
         return wire.from_bytes(vectors[0]).astype(np.float32)
 
     async def _embed_texts(self, texts: list[str], model_id: str) -> None:

@@ -20,7 +20,8 @@ import msgspec
 from memesearch.errors import MemeSearchError
 
 LENGTH = struct.Struct("<I")
-PROJECT = Path(__file__).resolve().parents[2]
+PIPE_BYTES = 4 * 2**20  # read-ahead of an answer: a few pictures' pixels, so that reading needs few turns of the loop
+PROJECT = Path(__file__).resolve().parents[1]
 T = TypeVar("T")
 
 
@@ -65,6 +66,7 @@ class WorkerPool:
             stdout=asyncio.subprocess.PIPE,
             cwd=PROJECT,
             start_new_session=True,
+            limit=PIPE_BYTES,
         )
         self._all.add(worker)
         return worker

@@ -1,0 +1,114 @@
+"""The number format a model runs in: the fastest one that gives the same vectors.
+
+Half the bytes are up to four times the speed where the processor has instructions for them. Whether a
+model bears it depends on its weights, so it is tried on each model when it is loaded, beside float32.
+"""
+
+import logging
+import statistics
+import time
+from typing import Any, Literal
+
+import numpy as np
+import torch
+
+from memesearch.clip.loading import Loaded
+from memesearch.clip.model import ClipModel
+from memesearch.errors import ConfigError
+from memesearch.wire import Vectors
+
+log = logging.getLogger(__name__)
+Precision = Literal["auto", "float32", "float16", "bfloat16"]
+DTYPES = {"float32": torch.float32, "float16": torch.float16, "bfloat16": torch.bfloat16}
+LEAST_COSINE = 0.9995  # of any sample with its float32 vector; the promise to users is 0.999
+WORTH_IT = 1.2  # a format must be so much faster to be taken on a CPU
+TEXTS = ["a cat", "when you regret everything at 3 am", "x", "two people talk, " * 30]
+
+
+def choose_precision(loaded: Loaded, device: torch.device, wanted: Precision) -> ClipModel:
+    """The model on `device` in `wanted`, or in the fastest format that keeps its vectors.
+
+    Raises:
+        ConfigError: the vectors are not finite, in any format allowed.
+    """
+    model = ClipModel(loaded, device)
+    samples = sample_pictures(loaded)
+    reference = outputs(model, samples)
+    if not np.isfinite(reference).all():
+        raise ConfigError(f"`model`: the weights of {loaded.name} give vectors that are not finite")
+    if wanted != "auto":
+        model = ClipModel(loaded, device, DTYPES[wanted])
+        if not np.isfinite(outputs(model, samples)).all():
+            raise ConfigError(f"`precision`: {loaded.name} gives vectors that are not finite in {wanted}; use `auto`")
+        return model
+    seconds = time_of(model, samples)
+    for dtype in candidates(device):
+        trial = model.copy_to(device, dtype)
+        problem = why_not(outputs(trial, samples), reference)
+        gain = seconds / time_of(trial, samples)
+        if problem is None and device.type == "cpu" and gain < WORTH_IT:
+            problem = f"is only {gain:.2f} times as fast"
+        if problem is None:
+            log.info("%s runs in %s, %.1f times as fast as in float32", loaded.name, name_of(dtype), gain)
+            return trial
+        log.info("%s does not run in %s: it %s", loaded.name, name_of(dtype), problem)
+    return model
+
+
+def candidates(device: torch.device) -> list[torch.dtype]:
+    """Formats worth trying, the most exact first: float16 keeps three bits more than bfloat16."""
+    if device.type == "cuda":
+        return [torch.float16, torch.bfloat16]
+    if device.type == "cpu" and has_bfloat16_units():
+        return [torch.bfloat16]
+    return []
+
+
+def has_bfloat16_units() -> bool:
+    """Whether the processor multiplies bfloat16 itself (AVX512-BF16 or AMX); others emulate it slowly."""
+    questions = ("_is_avx512_bf16_supported", "_is_amx_tile_supported")
+    return any(getattr(torch.cpu, question, lambda: False)() for question in questions)
+
+
+def why_not(vectors: Vectors, reference: Vectors) -> str | None:
+    """Why vectors in another format cannot stand for the reference; None when they can."""
+    if not np.isfinite(vectors).all():
+        return "gives vectors that are not finite"
+    cosine = float((vectors.astype(np.float32) * reference.astype(np.float32)).sum(axis=1).min())
+    return f"changes a vector to cosine {cosine:.5f}" if cosine < LEAST_COSINE else None
+
+
+def sample_pictures(loaded: Loaded) -> "np.ndarray[Any, np.dtype[np.uint8]]":
+    """uint8 [4, height, width, 3]: extremes (noise of black and white, white), smooth colours, and blocks."""
+    height, width = loaded.preprocessing.height, loaded.preprocessing.width
+    rng = np.random.default_rng(0)
+    noise = rng.integers(0, 2, (height, width, 3)) * 255
+    white = np.full((height, width, 3), 255)
+    across, down = np.meshgrid(np.linspace(0, 255, width), np.linspace(0, 255, height))
+    smooth = np.stack([across, down, np.full((height, width), 99)], axis=-1)
+    blocks = np.kron(rng.integers(0, 256, (height // 16 + 1, width // 16 + 1, 3)), np.ones((16, 16, 1)))
+    return np.stack([noise, white, smooth, blocks[:height, :width]]).astype(np.uint8)
+
+
+def outputs(model: ClipModel, samples: "np.ndarray[Any, np.dtype[np.uint8]]") -> Vectors:
+    """Vectors of the sample pictures and texts, as far as their tower is there."""
+    found = []
+    if model.loaded.towers != "text":
+        found.append(model.encode_pixels(samples))
+    if model.loaded.towers != "vision":
+        found.append(model.encode_text(TEXTS))
+    return np.concatenate(found)
+
+
+def time_of(model: ClipModel, samples: "np.ndarray[Any, np.dtype[np.uint8]]") -> float:
+    """Median seconds of up to three runs; of one, where that takes long enough to be measured well."""
+    seconds: list[float] = []
+    while len(seconds) < 3 and sum(seconds) < 1:
+        started = time.perf_counter()
+        outputs(model, samples)
+        seconds.append(time.perf_counter() - started)
+    return statistics.median(seconds)
+
+
+def name_of(dtype: torch.dtype) -> str:
+    return str(dtype).removeprefix("torch.")

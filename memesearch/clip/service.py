@@ -1,0 +1,153 @@
+"""The embedding service without HTTP: what is admitted, decoded, put into the arena and batched."""
+
+import asyncio
+import contextlib
+import logging
+from collections.abc import Coroutine
+from typing import Any
+
+import numpy as np
+
+from memesearch.clip import metrics
+from memesearch.clip.admission import Limit
+from memesearch.clip.arena import runs
+from memesearch.clip.batcher import Batcher
+from memesearch.clip.body import BodyReader
+from memesearch.clip.decode_worker import Decoded, DecodeRequest
+from memesearch.clip.engine import Engine
+from memesearch.config import ClipServerConfig
+from memesearch.errors import BadRequest, Unavailable
+from memesearch.machine import usable_cores
+from memesearch.seldom import Seldom
+from memesearch.wire import PixelHeader, Vectors
+from memesearch.workers import WorkerDied, WorkerPool
+
+log = logging.getLogger(__name__)
+seldom = Seldom(log)
+
+MAX_WAITING_BYTES = 1024 * 2**20
+LEAST_WAITING_ITEMS = 1024
+BATCHES_WAITING = 32  # how many full batches may wait before clients are told to come back
+INTERACTIVE_PICTURES = 4  # a request of at most so many pictures comes from a person, not from an indexer
+INTERACTIVE_TEXTS = 16
+PARTS_IN_FLIGHT = 2  # of one large request: the next is decoded or received while one is computed
+DECODE_SECONDS = 60.0
+
+
+class Service:
+    """The parts of a running service."""
+
+    def __init__(self, config: ClipServerConfig, engine: Engine) -> None:
+        self.config, self.engine = config, engine
+        self.want = engine.model.loaded.preprocessing
+        self.batcher = Batcher(engine.lanes, metrics.Observer(config.model_name or config.model))
+        self.arena = engine.arena
+        waiting = max(LEAST_WAITING_ITEMS, BATCHES_WAITING * engine.batch)
+        self.items = Limit("items", waiting, self._refused)
+        self.bytes = Limit("bytes", MAX_WAITING_BYTES, self._refused)
+        workers = config.decode_workers or usable_cores()
+        self.decoders = {  # a person's picture has a worker of its own, so that it never queues behind bulk
+            True: WorkerPool("memesearch.clip.decode_worker", 1, DECODE_SECONDS),
+            False: WorkerPool("memesearch.clip.decode_worker", workers, DECODE_SECONDS),
+        }
+        self.ready = False
+        self.problem = "the model is warming up"
+
+    def _refused(self, what: str) -> None:
+        metrics.REJECTED.labels(what).inc()
+        seldom.warning(what, f"too many {what} wait: requests are told to come back (status 429)")
+
+    async def warm_up(self) -> None:
+        """Run once, in the background; until its end requests are answered with status 503."""
+        try:
+            await asyncio.to_thread(self.engine.warm_up)
+        except Exception as error:
+            log.exception("warm-up failed")
+            self.problem = f"warm-up failed: {error}"
+            return
+        self.ready = True
+        metrics.READY.set(1)
+
+    async def embed_texts(self, texts: list[str], bulk: bool) -> Vectors:
+        """float16 unit vectors [n, d]. Raises Overloaded, Unavailable."""
+        self.check_ready()
+        if not texts:
+            return np.empty((0, self.engine.embedding_size), np.float16)
+        with self.items.hold(len(texts)):
+            return await self.batcher.submit("text", texts, not bulk and len(texts) <= INTERACTIVE_TEXTS)
+
+    async def embed_pictures(self, pictures: list[bytes], bulk: bool) -> Vectors:
+        """float16 unit vectors [n, d] of encoded pictures. Raises Overloaded, Unavailable, BadRequest."""
+        self.check_ready()
+        interactive = not bulk and len(pictures) <= INTERACTIVE_PICTURES
+
+        async def part(start: int, stop: int) -> Vectors:
+            async with self.arena.slots(stop - start, interactive) as slots:
+                decoding = [
+                    self._decode_into(slot, raw, interactive)
+                    for slot, raw in zip(slots, pictures[start:stop], strict=True)
+                ]
+                await first_problem(decoding, start)
+                return await self.batcher.submit("image", slots, interactive)
+
+        with self.items.hold(len(pictures)):
+            return await self._in_parts(len(pictures), part)
+
+    async def embed_pixels(self, header: PixelHeader, body: BodyReader, bulk: bool) -> Vectors:
+        """float16 unit vectors [n, d] of fitted pixels. Raises Overloaded, Unavailable, BadRequest."""
+        self.check_ready()
+        interactive = not bulk and header.count <= INTERACTIVE_PICTURES
+        one_reads = asyncio.Lock()  # parts are received one after the other, in order
+
+        async def part(start: int, stop: int) -> Vectors:
+            async with contextlib.AsyncExitStack() as stack:
+                async with one_reads:
+                    slots = await stack.enter_async_context(self.arena.slots(stop - start, interactive))
+                    for first, last in runs(slots):
+                        await body.into(self.arena.bytes_of(first, last))
+                    if stop == header.count:
+                        await body.end()
+                return await self.batcher.submit("image", slots, interactive)
+
+        with self.items.hold(header.count):
+            return await self._in_parts(header.count, part)
+
+    def check_ready(self) -> None:
+        if not self.ready:
+            raise Unavailable(self.problem)
+
+    async def _decode_into(self, slot: int, raw: bytes, interactive: bool) -> None:
+        with metrics.PREPROCESSED.time():
+            try:
+                decoded = await self.decoders[interactive].call(DecodeRequest(raw, self.want), Decoded)
+            except WorkerDied as error:
+                seldom.warning("decoder", f"a decoder was lost: a picture {error}")
+                raise BadRequest(str(error)) from error
+        if decoded.problem is not None:
+            raise BadRequest(decoded.problem)
+        self.arena.bytes_of(slot, slot + 1)[:] = decoded.pixels
+
+    async def _in_parts(self, count: int, part: Any) -> Vectors:
+        """Call `part(start, stop)` over `count` items, a batch at a time, some at once; raises the first problem."""
+        turn = asyncio.Semaphore(PARTS_IN_FLIGHT)
+
+        async def in_turn(start: int) -> Vectors:
+            async with turn:
+                return await part(start, min(start + self.engine.batch, count))  # type: ignore[no-any-return]
+
+        tasks: list[asyncio.Task[Vectors]] = []
+        try:
+            async with asyncio.TaskGroup() as group:
+                tasks = [group.create_task(in_turn(start)) for start in range(0, count, self.engine.batch)]
+        except BaseExceptionGroup as problems:
+            raise problems.exceptions[0] from None
+        return np.concatenate([np.empty((0, self.engine.embedding_size), np.float16), *(t.result() for t in tasks)])
+
+
+async def first_problem(work: list[Coroutine[Any, Any, None]], offset: int) -> None:
+    """Do all of `work`; raises the first BadRequest as one that names its item, counted from `offset`."""
+    for i, result in enumerate(await asyncio.gather(*work, return_exceptions=True)):
+        if isinstance(result, BadRequest):
+            raise BadRequest(f"picture {offset + i} of the list {result}", index=offset + i)
+        if isinstance(result, BaseException):
+            raise result
