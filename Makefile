@@ -11,7 +11,7 @@ PORT ?= 1707
 STATE ?= state
 PAGE := clipfront2/static/index.html
 
-.PHONY: setup run test check format bench page chromium clean
+.PHONY: setup run test check format bench page system-packages clean
 
 setup: $(VENV)/.installed $(PAGE)
 
@@ -43,15 +43,22 @@ $(PAGE): clipfront2/node_modules/.installed frontend_config.json $(shell find cl
 run: setup
 	@exec $(BIN)/python -m memesearch.run --memes "$(MEMES)" --model "$(MODEL)" --port $(PORT) --state "$(STATE)"
 
-chromium:
-	@command -v chromium >/dev/null || if [ "$$(id -u)" = 0 ] && command -v apt-get >/dev/null; then \
-	  echo "installing Debian's chromium for the browser tests"; \
-	  (apt-get update && DEBIAN_FRONTEND=noninteractive apt-get install -y --no-install-recommends chromium) >/dev/null; \
+# $(call system-package,PROGRAM,PACKAGE,WHAT IS SKIPPED WITHOUT IT)
+define system-package
+	@PATH="$$PATH:/usr/sbin"; command -v $(1) >/dev/null || \
+	if [ "$$(id -u)" = 0 ] && command -v apt-get >/dev/null; then \
+	  echo "installing Debian's $(2) for the tests"; \
+	  (apt-get update && DEBIAN_FRONTEND=noninteractive apt-get install -y --no-install-recommends $(2)) >/dev/null; \
 	else \
-	  echo "*** chromium is missing, so the BROWSER TESTS ARE SKIPPED: sudo apt install chromium ***"; \
+	  echo "*** $(1) is missing, so THE $(3) ARE SKIPPED: sudo apt install $(2) ***"; \
 	fi
+endef
 
-test: setup $(VENV)/.installed-dev chromium
+system-packages:
+	$(call system-package,chromium,chromium,BROWSER TESTS)
+	$(call system-package,nginx,nginx-light,TESTS OF SEVERAL SERVICES)
+
+test: setup $(VENV)/.installed-dev system-packages
 	cd clipfront2 && npm test --silent
 	$(BIN)/python -m pytest -q
 

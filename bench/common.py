@@ -59,10 +59,11 @@ def program(script: str, config: Path, url: str) -> Iterator["subprocess.Popen[b
 
 
 @contextmanager
-def embedding_service(folder: Path, model: str = DEMO_MODEL, max_batch_size: int = 64) -> Iterator[str]:
+def embedding_service(folder: Path, model: str = DEMO_MODEL, max_batch_size: int = 64, **more: Any) -> Iterator[str]:
     port = free_port()
     config = folder / "clip_server_config.json"
-    config.write_text(json.dumps({"model": model, "port": port, "max_batch_size": max_batch_size, "device": "cpu"}))
+    settings = {"model": model, "port": port, "max_batch_size": max_batch_size, "device": "cpu"}
+    config.write_text(json.dumps({**settings, **more}))
     url = f"http://127.0.0.1:{port}/"
     with program("clip_server.py", config, url):
         yield url

@@ -16,6 +16,7 @@ from memesearch.errors import UnreadablePicture
 
 MAX_PIXELS = 120_000_000  # 360 MB as RGB; the largest phone cameras make 200 MP only in a special mode
 MAX_FRAMES = 4
+DRAFT = 5
 INTERPOLATIONS = {
     "bicubic": Image.Resampling.BICUBIC,
     "bilinear": Image.Resampling.BILINEAR,
@@ -58,6 +59,15 @@ def check_size(size: tuple[int, int]) -> None:
         raise UnreadablePicture("has no pixels")
     if width * height > MAX_PIXELS:
         raise UnreadablePicture(f"claims {width}x{height} pixels, more than the limit of {MAX_PIXELS:,}")
+
+
+def draft(image: Image.Image, want: Preprocessing) -> None:
+    """Let a JPEG that is much larger than needed be decoded at 1/2, 1/4 or 1/8 of its size.
+
+    The decoder's scaling is not the model's: from five times the model's size on, vectors keep a cosine
+    above 0.999 with those of the full picture; at twice the size the worst fall to 0.98.
+    """
+    image.draft("RGB", (DRAFT * want.width, DRAFT * want.height))
 
 
 def to_rgb(image: Image.Image) -> Image.Image:
@@ -138,5 +148,5 @@ def frame_numbers(count: int, at_most: int = MAX_FRAMES) -> list[int]:
 def pixels(raw: bytes, want: Preprocessing) -> "np.ndarray[tuple[int, ...], np.dtype[np.uint8]]":
     """One encoded picture (its first frame) to uint8 [height, width, 3]. Raises UnreadablePicture."""
     image = open_picture(raw)
-    image.draft("RGB", (2 * want.width, 2 * want.height))
+    draft(image, want)
     return np.asarray(fit(to_rgb(image), want), dtype=np.uint8)

@@ -87,6 +87,44 @@ def decode_json(raw: bytes, kind: type[B]) -> B:
         raise BadRequest(f"the body is not valid JSON: {error}") from error
 
 
+class Drain:
+    """Lets what was accepted before a stop end, also requests whose body is still on its way.
+
+    (aiohttp's own shutdown reads nothing more from its connections.)
+    """
+
+    def __init__(self) -> None:
+        self._in_flight = 0
+        self._stopping = False
+        self._idle = asyncio.Event()
+        self._idle.set()
+
+    @web.middleware
+    async def middleware(self, request: web.Request, handler: Handler) -> web.StreamResponse:
+        """Counts requests; those that come after the stop are refused."""
+        if self._stopping:
+            response = error_response(request, 503, "this program is stopping; try again in a moment")
+            response.headers["Retry-After"] = "5"
+            response.force_close()
+            return response
+        self._in_flight += 1
+        self._idle.clear()
+        try:
+            return await handler(request)
+        finally:
+            self._in_flight -= 1
+            if not self._in_flight:
+                self._idle.set()
+
+    async def finish(self, deadline: float) -> None:
+        """Wait for what is in flight, at most `deadline` seconds."""
+        self._stopping = True
+        try:
+            await asyncio.wait_for(self._idle.wait(), deadline)
+        except TimeoutError:
+            log.warning("%d requests did not end within %.0f seconds and are cut off", self._in_flight, deadline)
+
+
 async def serve(app: web.Application, host: str, port: int, deadline: float = 5.0) -> None:
     """Serve until SIGTERM or SIGINT; what was accepted then has `deadline` seconds to end.
 
@@ -98,22 +136,28 @@ async def serve(app: web.Application, host: str, port: int, deadline: float = 5.
     loop = asyncio.get_running_loop()
     for signal_number in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(signal_number, stop.set)
+    drain = Drain()
+    app.middlewares.insert(0, drain.middleware)
     runner = web.AppRunner(
-        app, handler_cancellation=True, access_log=None, shutdown_timeout=deadline, read_bufsize=READ_AHEAD_BYTES
+        app, handler_cancellation=True, access_log=None, shutdown_timeout=1, read_bufsize=READ_AHEAD_BYTES
     )
     await runner.setup()
     try:
-        await listen(runner, host, port)
+        site = await listen(runner, host, port)
         log.info("listening on http://%s:%d/", host, port)
         await stop.wait()
         log.info("stopping")
+        await site.stop()
+        await drain.finish(deadline)
     finally:
         await runner.cleanup()
 
 
-async def listen(runner: web.AppRunner, host: str, port: int) -> None:
+async def listen(runner: web.AppRunner, host: str, port: int) -> web.TCPSite:
+    site = web.TCPSite(runner, host, port)
     try:
-        await web.TCPSite(runner, host, port).start()
+        await site.start()
+        return site
     except OSError as error:
         raise ConfigError(
             f"cannot listen on {host}:{port}: {error.strerror}; choose another `port` or stop what uses it"

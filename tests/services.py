@@ -27,9 +27,13 @@ class Program:
     def start(self) -> "Program":
         command = [sys.executable, str(PROJECT / self.script), str(self.config)]
         with self.config.with_suffix(".log").open("ab") as log:
-            self.process = subprocess.Popen(command, stderr=log, stdout=log)
-        wait_for(lambda: self.get("health"))
+            self.process = process = subprocess.Popen(command, stderr=log, stdout=log)
+        wait_for(lambda: self.get("health") if process.poll() is None else self.complain())
         return self
+
+    def complain(self) -> None:
+        """Fail at once with what the program said before it ended."""
+        raise AssertionError(self.config.with_suffix(".log").read_text())
 
     def stop(self, how: signal.Signals = signal.SIGTERM) -> int:
         assert self.process is not None
@@ -73,11 +77,12 @@ def wait_for(condition: Any, seconds: float = 90) -> Any:
     raise AssertionError(f"did not happen within {seconds} seconds")
 
 
-def clip_server(folder: Path, model: str = DEMO_MODEL, port: int = 0) -> Program:
+def clip_server(folder: Path, model: str = DEMO_MODEL, port: int = 0, **more: Any) -> Program:
     """A configured embedding service, not started."""
     port = port or free_port()
     config = folder / "clip_server_config.json"
-    config.write_text(json.dumps({"model": model, "port": port, "max_batch_size": 8, "device": "cpu"}))
+    settings = {"model": model, "port": port, "max_batch_size": 8, "device": "cpu"}
+    config.write_text(json.dumps({**settings, **more}))
     return Program("clip_server.py", config, port)
 
 

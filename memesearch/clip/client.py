@@ -4,7 +4,7 @@ import asyncio
 import hashlib
 import io
 import logging
-from collections.abc import Callable
+from collections.abc import AsyncIterator, Callable
 from typing import Any
 
 import aiohttp
@@ -81,9 +81,9 @@ class ClipClient:
                 {"images": [as_bmp(raw, width, height) for raw in pictures]}, len(pictures), model_id
             )
         header = wire.PixelHeader(len(pictures), width, height)
-        raw, headers = await self._request(
-            "POST", "pixels", b"".join([header.pack(), *pictures]), {"Content-Type": wire.PIXELS, "X-Priority": "bulk"}
-        )
+        pieces = [header.pack(), *pictures]
+        described = {"Content-Type": wire.PIXELS, "X-Priority": "bulk", "Content-Length": str(sum(map(len, pieces)))}
+        raw, headers = await self._request("POST", "pixels", one_by_one(pieces), described)
         size = self.config.embedding_size * 2
         vectors = [raw[start : start + size] for start in range(0, len(raw), size)]
         return self._checked(vectors, headers, len(pictures), model_id)
@@ -106,7 +106,11 @@ class ClipClient:
         return vectors
 
     async def _request(
-        self, method: str, path: str, body: bytes | None = None, headers: dict[str, str] | None = None
+        self,
+        method: str,
+        path: str,
+        body: bytes | AsyncIterator[bytes] | None = None,
+        headers: dict[str, str] | None = None,
     ) -> tuple[bytes, Any]:
         try:
             async with self._session.request(
@@ -139,6 +143,12 @@ def describe(raw: bytes, status: int) -> str:
         if isinstance(value, dict) and isinstance(value.get("error"), str):
             return str(value["error"])
     return f"status {status}"
+
+
+async def one_by_one(pieces: list[bytes]) -> AsyncIterator[bytes]:
+    """A request's body that is never joined in memory."""
+    for piece in pieces:
+        yield piece
 
 
 def as_bmp(pixels: bytes, width: int, height: int) -> bytes:

@@ -1,7 +1,6 @@
 """A model on one or several devices, as lanes for the batcher.
 
-A CPU has two lanes: one for everything, with all cores, and a narrow one that embeds what a person waits
-for while the first is in the middle of a bulk batch. CUDA devices are in cuda.py.
+CUDA devices are in cuda.py.
 """
 
 import logging
@@ -24,8 +23,9 @@ from memesearch.machine import usable_cores
 from memesearch.wire import Vectors
 
 log = logging.getLogger(__name__)
-BATCHES_IN_ARENA = 8
+BATCHES_IN_ARENA = 16  # for each device
 RESERVED_SLOTS = 16  # for interactive pictures
+MOST_LANES = 8  # of a CPU; with more cores each lane has several
 BATCH_SECONDS = 2.0  # on a CPU larger batches are no faster, and a stop would have to wait for them
 
 
@@ -75,8 +75,9 @@ def make_engine(
     def memory() -> dict[str, int]:
         return {str(model.device): torch.cuda.memory_allocated(model.device) for model in models if cuda}
 
+    parallel = 1 + sum(lane.depth for lane in lanes if (False, "image") in lane.keys)
     arena = PixelArena(pixels.numpy(), RESERVED_SLOTS)
-    return Engine(first, lanes, arena, batch, 2 * len(models), first.embedding_size, warm_up, memory)
+    return Engine(first, lanes, arena, batch, parallel, first.embedding_size, warm_up, memory)
 
 
 def allocate(loaded: Loaded, slots: int, device: torch.device) -> torch.Tensor:
@@ -87,23 +88,33 @@ def allocate(loaded: Loaded, slots: int, device: torch.device) -> torch.Tensor:
 
 
 def batch_for(model: ClipModel, most: int) -> int:
-    """The largest power of two, up to `most`, that the device does in BATCH_SECONDS; at least 2."""
-    if model.loaded.towers == "text":
+    """The largest power of two, up to `most`, that one core does in BATCH_SECONDS; at least 2."""
+    if model.loaded.towers == "text" or most <= 2:
         return most
     want = model.loaded.preprocessing
     samples = np.zeros((2, want.height, want.width, 3), np.uint8)
-    model.encode_pixels(samples)
-    started = time.perf_counter()
-    model.encode_pixels(samples)
-    fitting = 2 * BATCH_SECONDS / (time.perf_counter() - started)
+
+    def seconds() -> float:
+        torch.set_num_threads(1)
+        model.encode_pixels(samples)
+        started = time.perf_counter()
+        model.encode_pixels(samples)
+        return time.perf_counter() - started
+
+    with ThreadPoolExecutor(1) as thread:  # the number of threads is a setting of the calling thread
+        fitting = 2 * BATCH_SECONDS / thread.submit(seconds).result()
     batch = 2
     while batch * 2 <= min(most, fitting):
         batch *= 2
-    return most if most <= fitting or most < 2 else batch
+    return min(most, batch) if fitting < most else most
 
 
 def cpu_lanes(model: ClipModel, pixels: torch.Tensor, batch: int, cores: int) -> list[Lane]:
-    """The lane for everything and the narrow one; also for other devices without streams of their own."""
+    """A lane with all cores for what a person waits for, and a lane a core for everything.
+
+    Two batches on a core each are done sooner than two on both cores one after the other: nothing waits for
+    the slower half, whether the model or a decoder that needs a core for a moment made it slower.
+    """
 
     def launch(modality: Modality, items: list[Any]) -> Callable[[], Vectors]:
         vectors = compute(model, pixels, modality, items)
@@ -112,10 +123,11 @@ def cpu_lanes(model: ClipModel, pixels: torch.Tensor, batch: int, cores: int) ->
     def thread(count: int, name: str) -> ThreadPoolExecutor:
         return ThreadPoolExecutor(1, name, initializer=torch.set_num_threads, initargs=(count,))
 
-    main = Lane(INTERACTIVE + BULK, launch, thread(cores, "main"), batch)
     if model.device.type != "cpu":
-        return [main]
-    return [main, Lane(INTERACTIVE, launch, thread(max(1, cores // 4), "quick"), batch)]
+        return [Lane(INTERACTIVE + BULK, launch, thread(cores, "all"), batch)]
+    lanes = [Lane(INTERACTIVE, launch, thread(cores, "quick"), batch)]
+    count = min(cores, MOST_LANES)
+    return lanes + [Lane(INTERACTIVE + BULK, launch, thread(cores // count, "bulk"), batch) for _ in range(count)]
 
 
 def compute(model: ClipModel, pixels: torch.Tensor, modality: Modality, items: list[Any]) -> Vectors:

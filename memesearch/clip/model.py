@@ -2,7 +2,7 @@
 
 import copy
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 import torch
@@ -37,14 +37,21 @@ class ClipModel:
             return self.forward_pixels(torch.zeros(1, want.height, want.width, 3, dtype=torch.uint8)).shape[1]
         return self.forward_text(["size"]).shape[1]
 
+    def require(self, modality: Literal["text", "image"]) -> None:
+        """Raises NotServed when the tower for it was not loaded."""
+        towers = self.loaded.towers
+        if towers == "vision" and modality == "text":
+            raise NotServed("this service was started with `towers`: vision, so it embeds no text")
+        if towers == "text" and modality == "image":
+            raise NotServed("this service was started with `towers`: text, so it embeds no pictures")
+
     def forward_text(self, texts: Sequence[str]) -> torch.Tensor:
         """float32 unit vectors [n, d] on the device; the tokenizer cuts what exceeds the context length.
 
         Raises:
             NotServed: the text tower was not loaded.
         """
-        if self.loaded.towers == "vision":
-            raise NotServed("this service was started with `towers`: vision, so it embeds no text")
+        self.require("text")
         tokens = self.loaded.tokenizer(list(texts)).to(self.device, non_blocking=True)
         with torch.inference_mode():
             return unit(self._module.encode_text(tokens))
@@ -55,8 +62,7 @@ class ClipModel:
         Raises:
             NotServed: the vision tower was not loaded.
         """
-        if self.loaded.towers == "text":
-            raise NotServed("this service was started with `towers`: text, so it embeds no pictures")
+        self.require("image")
         with torch.inference_mode():
             uploaded = pixels.to(self.device, non_blocking=True).permute(0, 3, 1, 2)
             normalised = (uploaded.float() - self._mean) * self._scale
@@ -68,7 +74,7 @@ class ClipModel:
 
     def encode_pixels(self, batch: "np.ndarray[Any, np.dtype[np.uint8]]") -> Vectors:
         """uint8 [n, height, width, 3], fitted, to float16 unit vectors [n, d]."""
-        return to_numpy(self.forward_pixels(torch.from_numpy(np.ascontiguousarray(batch))))
+        return to_numpy(self.forward_pixels(torch.from_numpy(np.require(batch, requirements=["C", "W"]))))
 
     def copy_to(self, device: torch.device, dtype: torch.dtype | None = None) -> "ClipModel":
         """Another copy, on another device or in another format; this one stays as it is."""

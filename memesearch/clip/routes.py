@@ -59,7 +59,7 @@ async def health(request: web.Request) -> web.Response:
         async with asyncio.timeout(30):
             if service.engine.model.loaded.towers == "vision":
                 async with service.arena.slots(1, interactive=True) as slots:
-                    service.check_ready()
+                    service.check_ready("image")
                     await service.batcher.submit("image", slots, interactive=True)
             else:
                 await service.embed_texts(["health"], bulk=False)

@@ -11,7 +11,7 @@ import numpy as np
 from memesearch.clip import metrics
 from memesearch.clip.admission import Limit
 from memesearch.clip.arena import runs
-from memesearch.clip.batcher import Batcher
+from memesearch.clip.batcher import Batcher, Modality
 from memesearch.clip.body import BodyReader
 from memesearch.clip.decode_worker import Decoded, DecodeRequest
 from memesearch.clip.engine import Engine
@@ -70,7 +70,7 @@ class Service:
 
     async def embed_texts(self, texts: list[str], bulk: bool) -> Vectors:
         """float16 unit vectors [n, d]. Raises Overloaded, Unavailable."""
-        self.check_ready()
+        self.check_ready("text")
         if not texts:
             return np.empty((0, self.engine.embedding_size), np.float16)
         with self.items.hold(len(texts)):
@@ -78,7 +78,7 @@ class Service:
 
     async def embed_pictures(self, pictures: list[bytes], bulk: bool) -> Vectors:
         """float16 unit vectors [n, d] of encoded pictures. Raises Overloaded, Unavailable, BadRequest."""
-        self.check_ready()
+        self.check_ready("image")
         interactive = not bulk and len(pictures) <= INTERACTIVE_PICTURES
 
         async def part(start: int, stop: int) -> Vectors:
@@ -95,7 +95,7 @@ class Service:
 
     async def embed_pixels(self, header: PixelHeader, body: BodyReader, bulk: bool) -> Vectors:
         """float16 unit vectors [n, d] of fitted pixels. Raises Overloaded, Unavailable, BadRequest."""
-        self.check_ready()
+        self.check_ready("image")
         interactive = not bulk and header.count <= INTERACTIVE_PICTURES
         one_reads = asyncio.Lock()  # parts are received one after the other, in order
 
@@ -112,7 +112,9 @@ class Service:
         with self.items.hold(header.count):
             return await self._in_parts(header.count, part)
 
-    def check_ready(self) -> None:
+    def check_ready(self, modality: Modality) -> None:
+        """Raises Unavailable during warm-up, NotServed for what this service has no tower for."""
+        self.engine.model.require(modality)
         if not self.ready:
             raise Unavailable(self.problem)
 

@@ -70,8 +70,9 @@ def read_picture(raw: bytes, digest: bytes, want: Preprocessing) -> Decoded:
         frame = read_frame(image, number, want)
         if frame is None:
             break
-        colour = colour or dominant_colour(frame)
-        frames.append(picture.fit(frame, want).tobytes())
+        fitted = picture.fit(frame, want)
+        colour = colour or dominant_colour(fitted)
+        frames.append(fitted.tobytes())
     kind = "animation" if count > 1 else "image"
     return Decoded(content=Content(digest, kind, width, height, count, colour, taken_at, place), frames=frames)
 
@@ -91,7 +92,7 @@ def read_frame(image: Image.Image, number: int, want: Preprocessing) -> Image.Im
         if number:
             image.seek(number)
         else:
-            image.draft("RGB", (2 * want.width, 2 * want.height))
+            picture.draft(image, want)
         return picture.to_rgb(image)
     except Exception:
         if number == 0:

@@ -1,0 +1,257 @@
+"""The embedding service at its limits: raw pixels, broken clients, overload, dying decoders, a clean stop."""
+
+import asyncio
+import io
+import json
+import os
+import shutil
+import signal
+import socket
+import struct
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import aiohttp
+import msgspec
+import numpy as np
+import pytest
+from launched import PROJECT
+from safetensors.torch import load_file, save_file
+from services import Program, clip_server, wait_for
+from test_clip_server import ask, embed, encoded
+from tokenizers import Tokenizer
+
+from memesearch import picture
+from memesearch.clip.precision import TEXTS
+from memesearch.picture import Preprocessing
+
+SIZE = 96
+WANT = Preprocessing(SIZE, SIZE, "squash")
+
+
+@pytest.fixture(scope="module")
+def service(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Program]:
+    program = clip_server(tmp_path_factory.mktemp("service")).start()
+    yield program
+    assert program.stop() == 0
+
+
+def body_of(pixels: np.ndarray, count: int | None = None, width: int = SIZE) -> bytes:
+    header = struct.pack("<4sIII", b"RGB8", len(pixels) if count is None else count, width, SIZE)
+    return header + pixels.tobytes()
+
+
+def post_pixels(service: Program, body: bytes) -> Any:
+    return ask(service, "pixels", body, "application/octet-stream")
+
+
+def fitted(seeds: range) -> np.ndarray:
+    return np.stack([picture.pixels(encoded(seed), WANT) for seed in seeds])
+
+
+def test_raw_pixels_have_the_vectors_of_the_pictures_they_came_from(service: Program) -> None:
+    status, headers, raw = post_pixels(service, body_of(fitted(range(20))))
+    vectors = np.frombuffer(raw, "<f2").reshape(20, -1).astype(np.float32)
+    expected = np.stack(embed(service, images=[encoded(seed) for seed in range(20)]))
+    assert (status, headers["X-Model-Id"][:6]) == (200, "model-")
+    assert (vectors * expected).sum(axis=1).min() > 0.9999
+
+
+def test_an_empty_body_of_pixels_has_an_empty_answer(service: Program) -> None:
+    assert post_pixels(service, body_of(fitted(range(1))[:0]))[::2] == (200, b"")
+
+
+@pytest.mark.parametrize(
+    ("body", "status", "words"),
+    [
+        (b"", 400, "shorter than its header"),
+        (b"RGB", 400, "shorter than its header"),
+        (b"BGR8" + bytes(12), 400, "does not begin with the 16 bytes of a header"),
+        (struct.pack("<4sIII", b"RGB8", 5, SIZE, SIZE), 400, "announces 5 pictures"),
+        (struct.pack("<4sIII", b"RGB8", 1, SIZE, SIZE) + bytes(SIZE * SIZE * 3 + 1), 400, "announces 1 pictures"),
+        (struct.pack("<4sIII", b"RGB8", 1, 32, 32) + bytes(32 * 32 * 3), 400, "takes pictures of 96x96 pixels"),
+        (struct.pack("<4sIII", b"RGB8", 2**32 - 1, SIZE, SIZE), 413, "larger than"),
+    ],
+)
+def test_a_header_that_lies_is_refused(service: Program, body: bytes, status: int, words: str) -> None:
+    answer = post_pixels(service, body)
+    assert answer[0] == status
+    assert words in json.loads(answer[2])["error"]
+
+
+async def test_a_chunked_body_of_the_wrong_length_is_refused(service: Program) -> None:
+    async def send(pieces: list[bytes]) -> tuple[int, str]:
+        async def chunks() -> Any:
+            for piece in pieces:
+                yield piece
+
+        async with aiohttp.ClientSession() as session, session.post(service.url + "pixels", data=chunks()) as answer:
+            return answer.status, str(await answer.read())
+
+    right = body_of(fitted(range(3)))
+    assert (await send([right[:7], right[7:40000], right[40000:]]))[0] == 200
+    status, text = await send([right[:-5]])
+    assert (status, "shorter" in text) == (400, True)
+    status, text = await send([right, b"x"])
+    assert (status, "longer" in text) == (400, True)
+
+
+def connected(service: Program, sent: bytes) -> socket.socket:
+    connection = socket.create_connection(("127.0.0.1", service.port))
+    connection.sendall(sent)
+    return connection
+
+
+def test_clients_that_are_slow_or_leave_in_the_middle_hold_up_nobody(service: Program) -> None:
+    body = body_of(fitted(range(8)))
+    head = f"POST /pixels HTTP/1.1\r\nHost: x\r\nContent-Length: {len(body)}\r\n\r\n".encode()
+    slow = [connected(service, head + body[: 16 + 1000 * n]) for n in range(12)]
+    leaving = [connected(service, head + body[:50000]) for _ in range(12)]
+    for connection in leaving:
+        connection.close()
+    for connection in slow:
+        connection.sendall(b"x")
+    assert post_pixels(service, body)[0] == 200
+    assert len(embed(service, images=[encoded(1)], text=None)) == 1
+    for connection in slow:
+        connection.close()
+    wait_for(lambda: service.metric("modelserver_waiting_items") == 0)
+    assert post_pixels(service, body)[0] == 200
+
+
+async def test_ten_thousand_requests_at_once_are_answered_or_told_to_come_back(tmp_path: Path) -> None:
+    program = clip_server(tmp_path).start()
+    connector = aiohttp.TCPConnector(limit=0, force_close=True)
+    async with aiohttp.ClientSession(connector=connector, timeout=aiohttp.ClientTimeout(300)) as session:
+        payload = msgspec.msgpack.encode({"text": ["a cat"] * 20})
+        answers: dict[int, int] = {}
+
+        async def one() -> None:
+            headers = {"Content-Type": "application/msgpack"}
+            async with session.post(program.url, data=payload, headers=headers) as answer:
+                await answer.read()
+                answers[answer.status] = answers.get(answer.status, 0) + 1
+                assert answer.status == 200 or answer.headers["Retry-After"]
+
+        turn = asyncio.Semaphore(2000)  # open files that a test may have
+
+        async def in_turn() -> None:
+            async with turn:
+                await one()
+
+        await asyncio.gather(*(in_turn() for _ in range(10_000)))
+    assert set(answers) == {200, 429}
+    assert answers[200] > 50
+    assert program.metric("modelserver_rejections_total") == answers[429]
+    assert program.get("health")["status"] == "ok"
+    assert program.stop() == 0
+    log = program.config.with_suffix(".log").read_text()
+    assert 1 <= log.count("told to come back") < 10
+
+
+def children(program: Program) -> list[int]:
+    assert program.process is not None
+    listing = subprocess.run(
+        ["ps", "--ppid", str(program.process.pid), "-o", "pid="], capture_output=True, text=True, check=False
+    )
+    return [int(pid) for pid in listing.stdout.split()]
+
+
+def test_a_killed_decoder_is_replaced(service: Program) -> None:
+    assert len(embed(service, images=[encoded(1)])) == 1
+    for pid in children(service):
+        os.kill(pid, signal.SIGKILL)
+    for _ in range(4):  # the first request may meet the dead worker; it is told so, and nothing else suffers
+        ask(service, "", msgspec.msgpack.encode({"images": [encoded(2)]}))
+    assert len(embed(service, images=[encoded(3)])) == 1
+
+
+def test_a_picture_that_claims_to_be_huge_is_refused(service: Program) -> None:
+    claims = bytes.fromhex("89504e470d0a1a0a0000000d49484452") + struct.pack(">IIBBBBB", 25500, 25500, 8, 2, 0, 0, 0)
+    status, headers, raw = ask(service, "", msgspec.msgpack.encode({"images": [encoded(1), claims + bytes(20)]}))
+    assert (status, headers["X-Item-Index"]) == (400, "1")
+    assert len(embed(service, images=[encoded(1)])) == 1, raw
+
+
+async def test_sigterm_finishes_what_was_accepted(tmp_path: Path) -> None:
+    program = clip_server(tmp_path).start()
+    body = body_of(np.repeat(fitted(range(8)), 300, axis=0))
+    async with aiohttp.ClientSession() as session:
+        request = asyncio.create_task(session.post(program.url + "pixels", data=io.BytesIO(body)))
+        while not await asyncio.to_thread(program.metric, 'modelserver_total_items_total{modality="image"'):
+            await asyncio.sleep(0.01)
+        assert program.process is not None
+        program.process.send_signal(signal.SIGTERM)
+        answer = await request
+        assert (answer.status, len(await answer.read())) == (200, 2400 * 256 * 2)
+    assert await asyncio.to_thread(program.process.wait, 30) == 0
+
+
+def test_a_text_of_which_the_model_makes_nan_fails_alone(tmp_path: Path) -> None:
+    folder = tmp_path / "model"
+    shutil.copytree(PROJECT / "demo/model", folder)
+    weights = load_file(folder / "open_clip_model.safetensors")
+    (name,) = [key for key in weights if "token_embedding" in key]
+    tokenizer = Tokenizer.from_file(str(folder / "tokenizer.json"))
+    spared = {token for text in (*TEXTS, "size", "health", "a cat") for token in tokenizer.encode(text).ids}
+    poison = next(token for token in tokenizer.encode("penguin").ids if token not in spared)
+    weights[name][poison] = float("nan")
+    save_file(weights, folder / "open_clip_model.safetensors")
+    program = clip_server(tmp_path, f"local-dir:{folder}").start()
+    status, headers, raw = ask(program, "", msgspec.msgpack.encode({"text": ["a cat", "penguin"]}))
+    assert (status, headers["X-Item-Index"]) == (422, "1")
+    assert "no finite vector for item 1" in msgspec.msgpack.decode(raw)
+    assert np.isfinite(embed(program, text=["a cat"])[0]).all()
+    assert program.stop() == 0
+
+
+def test_weights_that_give_only_nan_are_a_clear_error_at_start(tmp_path: Path) -> None:
+    folder = tmp_path / "model"
+    shutil.copytree(PROJECT / "demo/model", folder)
+    weights = load_file(folder / "open_clip_model.safetensors")
+    for name in [key for key in weights if key.startswith("visual") and key.endswith("weight")]:
+        weights[name] *= float("nan")
+    save_file(weights, folder / "open_clip_model.safetensors")
+    program = clip_server(tmp_path, f"local-dir:{folder}")
+    command = [sys.executable, str(PROJECT / "clip_server.py"), str(program.config)]
+    ended = subprocess.run(command, capture_output=True, text=True, timeout=120, check=False)
+    assert ended.returncode == 2
+    assert "vectors that are not finite" in ended.stderr.splitlines()[-1]
+
+
+@pytest.mark.parametrize(("towers", "missing"), [("vision", {"text": ["a cat"]}), ("text", {"images": [b"x"]})])
+def test_a_service_with_one_tower_says_what_it_cannot_do(tmp_path: Path, towers: str, missing: Any) -> None:
+    program = clip_server(tmp_path, towers=towers).start()
+    config = msgspec.msgpack.decode(ask(program, "config")[2])
+    assert (config["embedding_size"], config["model_id"][:6]) == (256, "model-")
+    status, _, raw = ask(program, "", msgspec.msgpack.encode(missing))
+    assert (status, f"`towers`: {towers}" in msgspec.msgpack.decode(raw)) == (501, True)
+    present = {"images": [encoded(1)]} if towers == "vision" else {"text": ["a cat"]}
+    assert len(embed(program, **present)) == 1
+    assert program.stop() == 0
+
+
+def test_a_list_of_devices_gives_each_a_copy_and_the_same_vectors(tmp_path: Path, service: Program) -> None:
+    program = clip_server(tmp_path, device=["cpu", "cpu"]).start()
+    pictures = [encoded(seed) for seed in range(40)]
+    ours, theirs = embed(program, images=pictures), embed(service, images=pictures)
+    assert min(float(a @ b) for a, b in zip(ours, theirs, strict=True)) > 0.999
+    assert program.stop() == 0
+
+
+def test_the_metrics_tell_an_operator_what_happens(service: Program) -> None:
+    embed(service, images=[encoded(seed) for seed in range(8)])
+    time.sleep(1.2)  # the busy gauge is brought up to date each second
+    text = ask(service, "metrics")[2].decode()
+    operations = (PROJECT / "docs/operations.md").read_text("utf-8")
+    names = {line.split(" ")[2] for line in text.splitlines() if line.startswith("# TYPE modelserver_")}
+    names = {name for name in names if not name.endswith("_created")}
+    assert len(names) >= 12
+    assert not [name for name in names if f"`{name}`" not in operations]
+    assert service.metric("modelserver_computing_seconds_count") > 0
+    assert service.metric("modelserver_preprocessing_seconds_count") > 0
+    assert service.metric("modelserver_ready") == 1
