@@ -37,10 +37,10 @@ class ClipClient:
 
     async def refresh(self) -> wire.ServiceConfig:
         """Ask the service what it is. Raises Unavailable."""
-        raw, _ = await self._request("GET", "config")
         try:
+            raw, _ = await self._request("GET", "config")
             config = msgspec.msgpack.decode(raw, type=wire.ServiceConfig)
-        except msgspec.DecodeError as error:
+        except (BadRequest, msgspec.DecodeError, UnicodeDecodeError) as error:
             self.problem = f"{self.url} does not speak like an embedding service: {error}"
             raise Unavailable(self.problem) from error
         if config.model_id is None:  # a service that only speaks the fixed protocol
@@ -124,7 +124,7 @@ class ClipClient:
             self.problem = None
             return raw, response.headers
         message = describe(raw, response.status)
-        if response.status in (429, 500, 502, 503, 504):
+        if response.status not in (400, 413):  # only these say that it is the request's fault
             self.problem = f"the embedding service at {self.url} cannot answer now: {message}"
             raise Unavailable(self.problem)
         index = response.headers.get("X-Item-Index", "")

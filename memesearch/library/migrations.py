@@ -4,6 +4,7 @@
 implementation: `files(filename, modtime, embedding_vector)`.
 """
 
+import contextlib
 import logging
 import shutil
 import sqlite3
@@ -59,12 +60,19 @@ CREATE VIRTUAL TABLE trigrams USING fts5(text, name, tokenize = 'trigram');
 """
 
 
+def columns_of_files(db: sqlite3.Connection) -> set[str]:
+    return {row[1] for row in db.execute("PRAGMA table_info(files)")}
+
+
+def is_another_programs(db: sqlite3.Connection) -> bool:
+    """Whether a database without a version has a table `files` that the first implementation did not make."""
+    columns = columns_of_files(db)
+    return bool(columns) and not {"filename", "modtime", "embedding_vector"} <= columns
+
+
 def step_1(db: sqlite3.Connection) -> None:
     """The first schema; vectors of an old database wait in `old_vectors` until their file is seen again."""
-    columns = {row[1] for row in db.execute("PRAGMA table_info(files)")}
-    old = "embedding_vector" in columns
-    if columns and not old:
-        raise ConfigError("the database has a table `files` of an unknown shape; choose another `db_path`")
+    old = bool(columns_of_files(db))
     if old:
         db.execute("ALTER TABLE files RENAME TO files_before")
     for statement in SCHEMA_1.split(";\n"):
@@ -85,31 +93,38 @@ def upgrade(path: Path) -> None:
     """Bring the database at `path` to the newest schema; a copy is kept beside one that holds data.
 
     Raises:
-        ConfigError: the file is no database, or a newer program made it.
+        ConfigError: the file is no database, is another program's, or a newer version made it; it is left as it was.
     """
-    path.parent.mkdir(parents=True, exist_ok=True)
-    db = sqlite3.connect(path, isolation_level=None)
     try:
-        version = db.execute("PRAGMA user_version").fetchone()[0]
-        if version > len(STEPS):
-            raise ConfigError(
-                f"{path}: was made by a newer version (schema {version}, this program knows {len(STEPS)}); "
-                "update the program or choose another `db_path`"
-            )
-        db.execute("PRAGMA journal_mode = WAL")
-        if version == len(STEPS):
-            return
-        if db.execute("SELECT count(*) FROM sqlite_master").fetchone()[0]:
-            back_up(db, path, version)
-        db.execute("BEGIN IMMEDIATE")
-        for number, step in enumerate(STEPS[version:], start=version + 1):
-            step(db)
-            db.execute(f"PRAGMA user_version = {number}")
-        db.execute("COMMIT")
+        path.parent.mkdir(parents=True, exist_ok=True)
+        with contextlib.closing(sqlite3.connect(path, isolation_level=None)) as db:
+            climb(db, path)
     except sqlite3.DatabaseError as error:
         raise ConfigError(f"{path}: cannot be used as a database: {error}") from error
-    finally:
-        db.close()
+    except OSError as error:
+        raise ConfigError(f"{path}: cannot be used as a database: {error.strerror}") from error
+
+
+def climb(db: sqlite3.Connection, path: Path) -> None:
+    """Take the steps that are left, all in one transaction."""
+    version = db.execute("PRAGMA user_version").fetchone()[0]
+    if version > len(STEPS):
+        raise ConfigError(
+            f"{path}: was made by a newer version (schema {version}, this program knows {len(STEPS)}); "
+            "update the program or choose another `db_path`"
+        )
+    if version == 0 and is_another_programs(db):
+        raise ConfigError(f"{path}: has a table `files` of an unknown shape; choose another `db_path`")
+    db.execute("PRAGMA journal_mode = WAL")
+    if version == len(STEPS):
+        return
+    if db.execute("SELECT count(*) FROM sqlite_master").fetchone()[0]:
+        back_up(db, path, version)
+    db.execute("BEGIN IMMEDIATE")
+    for number, step in enumerate(STEPS[version:], start=version + 1):
+        step(db)
+        db.execute(f"PRAGMA user_version = {number}")
+    db.execute("COMMIT")
 
 
 def back_up(db: sqlite3.Connection, path: Path, version: int) -> None:
