@@ -13,7 +13,7 @@ from PIL import Image, ImageDraw, ImageFont
 from services import draw
 
 from memesearch.library.ocr_worker import ReadRequest, ReadText
-from memesearch.library.workers import WorkerDied, WorkerPool
+from memesearch.workers import WorkerDied, WorkerPool
 
 ANTON = PROJECT / "demo/drawings/Anton-Regular.ttf"
 

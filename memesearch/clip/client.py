@@ -83,7 +83,15 @@ class ClipClient:
         header = wire.PixelHeader(len(pictures), width, height)
         pieces = [header.pack(), *pictures]
         described = {"Content-Type": wire.PIXELS, "X-Priority": "bulk", "Content-Length": str(sum(map(len, pieces)))}
-        raw, headers = await self._request("POST", "pixels", one_by_one(pieces), described)
+        try:
+            raw, headers = await self._request("POST", "pixels", one_by_one(pieces), described)
+        except BadRequest as error:
+            if error.index is not None:
+                raise
+            now = await self.refresh()  # what is wrong with all of them is their size: another model took over
+            if now.model_id != model_id:
+                raise ModelChanged(f"the embedding service now serves {now.model_id}") from error
+            raise Unavailable(f"{self.url} does not take what it asked for: {error}") from error
         size = self.config.embedding_size * 2
         vectors = [raw[start : start + size] for start in range(0, len(raw), size)]
         return self._checked(vectors, headers, len(pictures), model_id)
@@ -124,7 +132,7 @@ class ClipClient:
             self.problem = None
             return raw, response.headers
         message = describe(raw, response.status)
-        if response.status not in (400, 413):  # only these say that it is the request's fault
+        if response.status not in (400, 422):  # only these say that it is the request's fault
             self.problem = f"the embedding service at {self.url} cannot answer now: {message}"
             raise Unavailable(self.problem)
         index = response.headers.get("X-Item-Index", "")
