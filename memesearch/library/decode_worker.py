@@ -101,12 +101,11 @@ def read_frame(image: Image.Image, number: int, want: Preprocessing) -> Image.Im
 
 
 def dominant_colour(frame: Image.Image) -> str:
-    """The most frequent colour of a small palette, '#rrggbb'."""
-    small = frame.resize((32, 32), Image.Resampling.BOX).quantize(6)
-    counts = np.bincount(np.asarray(small).ravel(), minlength=1)
-    palette = small.getpalette() or [128, 128, 128]
-    start = 3 * int(counts.argmax())
-    red, green, blue = palette[start : start + 3]
+    """The mean of the fullest of 512 bins of colour, '#rrggbb'."""
+    pixels = np.asarray(frame.resize((32, 32), Image.Resampling.BOX)).reshape(-1, 3)
+    bins = (pixels >> 5).astype(np.int64) @ (64, 8, 1)
+    fullest = np.bincount(bins).argmax()
+    red, green, blue = pixels[bins == fullest].mean(axis=0).astype(int)
     return f"#{red:02x}{green:02x}{blue:02x}"
 
 
