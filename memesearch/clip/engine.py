@@ -4,7 +4,7 @@ CUDA devices are in cuda.py.
 """
 
 import logging
-import time
+import timeit
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
@@ -97,9 +97,7 @@ def batch_for(model: ClipModel, most: int) -> int:
     def seconds() -> float:
         torch.set_num_threads(1)
         model.encode_pixels(samples)
-        started = time.perf_counter()
-        model.encode_pixels(samples)
-        return time.perf_counter() - started
+        return min(timeit.repeat(lambda: model.encode_pixels(samples), number=1, repeat=2))
 
     with ThreadPoolExecutor(1) as thread:  # the number of threads is a setting of the calling thread
         fitting = 2 * BATCH_SECONDS / thread.submit(seconds).result()
