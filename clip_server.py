@@ -11,7 +11,7 @@ from pathlib import Path
 
 from memesearch.clip.engine import Engine, make_engine
 from memesearch.clip.loading import load_model
-from memesearch.clip.model import pick_device
+from memesearch.clip.model import pick_devices
 from memesearch.clip.routes import make_app
 from memesearch.config import ClipServerConfig
 from memesearch.web import run_program, serve
@@ -21,7 +21,7 @@ STOP_SECONDS = 30.0  # what was accepted before SIGTERM is still answered within
 
 def load(config: ClipServerConfig, base: Path) -> Engine:
     """The model on its devices. Raises ConfigError."""
-    devices = [pick_device(name) for name in config.devices()]
+    devices = pick_devices(config.devices())
     loaded = load_model(config.model, config.pretrained, base, config.towers)
     return make_engine(loaded, devices, config.precision, config.max_batch_size, config.compile)
 

@@ -12,6 +12,7 @@ import json
 import os
 import random
 import re
+import shutil
 import statistics
 import sys
 import tempfile
@@ -89,7 +90,9 @@ def main() -> int:
         backend = options.backend
         if backend is None:
             folder = Path(stack.enter_context(tempfile.TemporaryDirectory()))
-            backend = stack.enter_context(running_services(folder, CORPUS, ocr=True))
+            for part in ("memes", "photos"):
+                shutil.copytree(CORPUS / part, folder / "pictures" / part)
+            backend = stack.enter_context(running_services(folder, folder / "pictures", ocr=True))
             wait_for_texts(backend)
         figures = measure(backend)
     for name, row in figures.items():

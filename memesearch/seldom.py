@@ -12,12 +12,16 @@ class Seldom:
         self._said: dict[str, float] = {}
         self._unsaid: dict[str, int] = {}
 
-    def warning(self, kind: str, message: str) -> None:
-        """`kind` tells what counts as the same thing; it has to come from the program, not from a client."""
+    def warning(self, kind: str, message: str, error: BaseException | None = None) -> None:
+        """`kind` tells what counts as the same thing; it has to come from the program, not from a client.
+
+        `error` is shown with its traceback.
+        """
         now = time.monotonic()
         if now - self._said.get(kind, -self._seconds) < self._seconds:
             self._unsaid[kind] = self._unsaid.get(kind, 0) + 1
             return
         unsaid = self._unsaid.pop(kind, 0)
         self._said[kind] = now
-        self._log.warning("%s%s", message, f" (and {unsaid} times more since it was last said)" if unsaid else "")
+        more = f" (and {unsaid} times more since it was last said)" if unsaid else ""
+        self._log.warning("%s%s", message, more, exc_info=error)

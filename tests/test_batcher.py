@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 from memesearch.clip.admission import Limit
-from memesearch.clip.batcher import BULK, INTERACTIVE, Batcher, Lane, NotFinite, OutOfDeviceMemory
+from memesearch.clip.batcher import BULK, INTERACTIVE, Batcher, DeviceFailed, Lane, NotFinite, OutOfDeviceMemory
 from memesearch.errors import Overloaded, Unavailable
 
 
@@ -136,7 +136,7 @@ async def test_an_error_of_the_device_reaches_its_requests_and_the_next_batch_is
         bad, good = running.submit(["fail"]), running.submit([5])
         await asyncio.sleep(0)
         running.device.let(3)
-        with pytest.raises(RuntimeError, match="unwell"):
+        with pytest.raises(DeviceFailed, match="unwell"):
             await bad
         assert values(await good) == [5]
 

@@ -35,6 +35,10 @@ class OutOfDeviceMemory(Exception):
     """A batch did not fit on the device."""
 
 
+class DeviceFailed(MemeSearchError):
+    """The device, or the model on it, raised an error; the log has the details."""
+
+
 class NotFinite(MemeSearchError):
     """The model made NaN or infinity of an item."""
 
@@ -165,8 +169,8 @@ class Batcher:
         except OutOfDeviceMemory:
             self._step_down(lane, key, pieces, len(items))
         except Exception as error:  # whatever the device raised is the answer of each request in the batch
-            seldom.warning("batch", f"a batch of {len(items)} failed: {error!r}")
-            give_up(pieces, error)
+            seldom.warning("batch", f"a batch of {len(items)} failed", error)
+            give_up(pieces, DeviceFailed(f"the device failed: {error}"))
         else:
             waited = started - min(piece.job.since for piece in pieces)
             self._observe(key[1], len(items), waited, loop.time() - started)

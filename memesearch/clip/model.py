@@ -104,3 +104,11 @@ def pick_device(wanted: str) -> torch.device:
         first_line = str(error).splitlines()[0]
         raise ConfigError(f"`device`: {wanted} cannot be used here ({first_line}); use `auto` or `cpu`") from error
     return device
+
+
+def pick_devices(wanted: Sequence[str]) -> list[torch.device]:
+    """Devices of one kind. Raises ConfigError for absent ones and for a mixture."""
+    devices = [pick_device(name) for name in wanted]
+    if len({device.type for device in devices}) > 1:
+        raise ConfigError(f"`device`: {', '.join(wanted)} are of several kinds; start a service for each kind")
+    return devices

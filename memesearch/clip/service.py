@@ -112,6 +112,16 @@ class Service:
         with self.items.hold(header.count):
             return await self._in_parts(header.count, part)
 
+    async def try_out(self) -> None:
+        """One item through the tower that is there. Raises Unavailable and what the batcher raises."""
+        if self.engine.model.loaded.towers == "vision":
+            self.check_ready("image")
+            async with self.arena.slots(1, interactive=True) as slots:
+                await self.batcher.submit("image", slots, interactive=True)
+        else:
+            self.check_ready("text")
+            await self.batcher.submit("text", ["health"], interactive=True)
+
     def check_ready(self, modality: Modality) -> None:
         """Raises Unavailable during warm-up, NotServed for what this service has no tower for."""
         self.engine.model.require(modality)
