@@ -1,5 +1,7 @@
 """The exact index beside a dictionary of numpy vectors."""
 
+import threading
+
 import numpy as np
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -46,3 +48,25 @@ def test_after_any_changes_it_answers_as_a_dictionary_of_vectors_would(
 def test_an_empty_index_answers_nothing() -> None:
     scores, contents = FlatIndex(DIMENSIONS).search(np.ones(DIMENSIONS, np.float32), 10**9)
     assert len(scores) == len(contents) == 0
+
+
+def test_searches_without_end_do_not_keep_a_change_out() -> None:
+    index = FlatIndex(4)
+    index.replace(np.arange(1), np.zeros(1, np.int64), np.ones((1, 4), np.float16))
+    stop = threading.Event()
+
+    def search() -> None:
+        while not stop.is_set():
+            index.search(np.ones(4, np.float32), 1)
+
+    readers = [threading.Thread(target=search) for _ in range(4)]
+    for reader in readers:
+        reader.start()
+    writer = threading.Thread(
+        target=index.replace, args=(np.array([1]), np.array([PARTS]), np.ones((1, 4), np.float16))
+    )
+    writer.start()
+    writer.join(60)
+    stop.set()
+    assert not writer.is_alive()
+    assert len(index) == 2

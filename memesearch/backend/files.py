@@ -31,7 +31,8 @@ async def picture(request: web.Request) -> web.StreamResponse:
     path = request.match_info["path"]
     if await request.app[LIBRARY].store.content_at(path) is None:
         raise NotFound("the library has no such picture")
-    headers = {**SAFE, "Cache-Control": "private, max-age=3600", "Content-Type": content_type(path)}
+    # browsers keep it, but ask with its ETag whether it is still the same: files may be edited
+    headers = {**SAFE, "Cache-Control": "private, no-cache", "Content-Type": content_type(path)}
     return send(request.app[LIBRARY].root, path, headers)
 
 

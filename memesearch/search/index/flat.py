@@ -15,15 +15,17 @@ PARTS = 16  # ids are content * PARTS + part; a content has at most this many ve
 
 
 class ReadersWriterLock:
-    """Many readers or one writer."""
+    """Many readers or one writer; who wants to write lets no new reader in, so that searches never starve it."""
 
     def __init__(self) -> None:
         self._condition = threading.Condition()
         self._readers = 0
+        self._writers = 0
 
     @contextmanager
     def reading(self) -> Iterator[None]:
         with self._condition:
+            self._condition.wait_for(lambda: self._writers == 0)
             self._readers += 1
         try:
             yield
@@ -35,8 +37,13 @@ class ReadersWriterLock:
     @contextmanager
     def writing(self) -> Iterator[None]:
         with self._condition:
-            self._condition.wait_for(lambda: self._readers == 0)
-            yield
+            self._writers += 1
+            try:
+                self._condition.wait_for(lambda: self._readers == 0)
+                yield
+            finally:
+                self._writers -= 1
+                self._condition.notify_all()
 
 
 class FlatIndex:
