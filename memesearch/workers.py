@@ -29,6 +29,10 @@ class WorkerDied(MemeSearchError):
     """The worker crashed on the request, or was killed because it took too long."""
 
 
+class WorkerCrashed(WorkerDied):
+    """The worker ended in the middle of the request."""
+
+
 class WorkerPool:
     """`count` workers of one module, started when first needed. Use from one event loop."""
 
@@ -39,9 +43,20 @@ class WorkerPool:
         for _ in range(count):
             self._idle.put_nowait(None)
         self._all: set[asyncio.subprocess.Process] = set()
+        self._burials: set[asyncio.Task[None]] = set()
 
     async def call(self, request: Any, answer: type[T]) -> T:
-        """Send one request to a free worker. Raises WorkerDied."""
+        """Send one request to a free worker.
+
+        Raises:
+            WorkerDied: it took too long, or crashed two workers; one alone may have been killed for other reasons.
+        """
+        try:
+            return await self._call(request, answer)
+        except WorkerCrashed:
+            return await self._call(request, answer)
+
+    async def _call(self, request: Any, answer: type[T]) -> T:
         worker = await self._idle.get()
         try:
             if worker is None or worker.returncode is not None:
@@ -50,7 +65,7 @@ class WorkerPool:
         except TimeoutError as error:
             raise WorkerDied(f"took longer than {self._timeout:.0f} seconds") from error
         except (asyncio.IncompleteReadError, ConnectionError) as error:
-            raise WorkerDied("crashed the decoder") from error
+            raise WorkerCrashed("crashed the decoder") from error
         finally:
             if sys.exc_info()[0] is not None and worker is not None:
                 self._end(worker)
@@ -75,12 +90,24 @@ class WorkerPool:
         self._all.discard(worker)
         with contextlib.suppress(ProcessLookupError):
             worker.kill()
+        burial = asyncio.create_task(bury(worker))
+        self._burials.add(burial)
+        burial.add_done_callback(self._burials.discard)
 
     async def close(self) -> None:
         """Kill the workers; what they were doing is lost."""
         for worker in list(self._all):
             self._end(worker)
-            await worker.wait()
+        await asyncio.gather(*self._burials)
+
+
+async def bury(worker: asyncio.subprocess.Process) -> None:
+    """Wait for a killed worker to end and close the pipes to it."""
+    await worker.wait()
+    if worker.stdin is not None:
+        worker.stdin.close()
+        with contextlib.suppress(ConnectionError):
+            await worker.stdin.wait_closed()
 
 
 async def exchange(worker: asyncio.subprocess.Process, body: bytes, answer: type[T]) -> T:

@@ -161,13 +161,13 @@ def children(program: Program) -> list[int]:
     return [int(pid) for pid in listing.stdout.split()]
 
 
-def test_a_killed_decoder_is_replaced(service: Program) -> None:
-    assert len(embed(service, images=[encoded(1)])) == 1
-    for pid in children(service):
-        os.kill(pid, signal.SIGKILL)
-    for _ in range(4):  # the first request may meet the dead worker; it is told so, and nothing else suffers
-        ask(service, "", msgspec.msgpack.encode({"images": [encoded(2)]}))
-    assert len(embed(service, images=[encoded(3)])) == 1
+def test_killed_decoders_are_replaced_and_no_request_notices(service: Program) -> None:
+    pictures = [encoded(seed) for seed in range(8)]
+    before = embed(service, images=pictures)
+    for _ in range(3):
+        for pid in children(service):
+            os.kill(pid, signal.SIGKILL)
+        np.testing.assert_array_equal(embed(service, images=pictures), before)
 
 
 def test_a_picture_that_claims_to_be_huge_is_refused(service: Program) -> None:

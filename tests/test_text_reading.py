@@ -68,20 +68,27 @@ async def test_pictures_that_say_nothing_have_no_text(reader: WorkerPool, tmp_pa
     assert len(worker_ids()) == 1
 
 
-async def test_a_reader_that_is_killed_at_work_costs_its_request_and_is_replaced(
+async def test_a_reader_that_is_killed_at_work_is_replaced_and_its_picture_read(
     reader: WorkerPool, tmp_path: Path
 ) -> None:
     assert await read(reader, tmp_path / "gone.png") == []
     (first,) = worker_ids()
     os.kill(first, signal.SIGSTOP)
-    at_work = asyncio.create_task(read(reader, tmp_path / "gone.png"))
+    at_work = asyncio.create_task(read(reader, meme(tmp_path / "a.png", "STILL", "READING")))
     await asyncio.sleep(0.1)
     os.kill(first, signal.SIGKILL)
-    with pytest.raises(WorkerDied, match="crashed"):
-        await at_work
-    assert await read(reader, meme(tmp_path / "a.png", "STILL", "READING")) == ["STILL", "READING"]
-    (second,) = worker_ids()
-    assert second != first
+    assert await at_work == ["STILL", "READING"]
+    assert first not in worker_ids()
+
+
+async def test_a_request_that_kills_two_workers_is_given_up(tmp_path: Path) -> None:
+    pool = WorkerPool("tests.crashing_worker", 1, 60)
+    notes = tmp_path / "notes"
+    for requests in (1, 2):
+        with pytest.raises(WorkerDied, match="crashed"):
+            await pool.call(ReadRequest(str(notes)), ReadText)
+        assert notes.read_text() == "died\n" * 2 * requests
+    await pool.close()
 
 
 async def test_a_reader_that_is_killed_while_idle_costs_nothing(reader: WorkerPool, tmp_path: Path) -> None:

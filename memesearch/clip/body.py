@@ -7,7 +7,7 @@ from aiohttp import web
 
 from memesearch.errors import BadRequest, SlowClient
 
-GRACE_SECONDS = 30.0
+GRACE_SECONDS = 10.0
 SLOWEST = 2**20  # bytes a second, after the grace
 
 

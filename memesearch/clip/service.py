@@ -3,7 +3,7 @@
 import asyncio
 import contextlib
 import logging
-from collections.abc import Coroutine
+from collections.abc import Awaitable, Callable, Coroutine
 from typing import Any
 
 import numpy as np
@@ -11,7 +11,7 @@ import numpy as np
 from memesearch.clip import metrics
 from memesearch.clip.admission import Limit
 from memesearch.clip.arena import runs
-from memesearch.clip.batcher import Batcher, Modality
+from memesearch.clip.batcher import Batcher, Modality, NotFinite
 from memesearch.clip.body import BodyReader
 from memesearch.clip.decode_worker import Decoded, DecodeRequest
 from memesearch.clip.engine import Engine
@@ -139,13 +139,16 @@ class Service:
             raise BadRequest(decoded.problem)
         self.arena.bytes_of(slot, slot + 1)[:] = decoded.pixels
 
-    async def _in_parts(self, count: int, part: Any) -> Vectors:
+    async def _in_parts(self, count: int, part: Callable[[int, int], Awaitable[Vectors]]) -> Vectors:
         """Call `part(start, stop)` over `count` items, a batch at a time, some at once; raises the first problem."""
         turn = asyncio.Semaphore(PARTS_IN_FLIGHT)
 
         async def in_turn(start: int) -> Vectors:
             async with turn:
-                return await part(start, min(start + self.engine.batch, count))  # type: ignore[no-any-return]
+                try:
+                    return await part(start, min(start + self.engine.batch, count))
+                except NotFinite as error:
+                    raise NotFinite(start + error.index) from error
 
         tasks: list[asyncio.Task[Vectors]] = []
         try:
