@@ -12,7 +12,7 @@ from pathlib import Path
 from memesearch.clip.engine import Engine, make_engine
 from memesearch.clip.loading import load_model
 from memesearch.clip.model import pick_devices
-from memesearch.clip.routes import make_app
+from memesearch.clip.routes import SERVICE, make_app
 from memesearch.config import ClipServerConfig
 from memesearch.web import run_program, serve
 
@@ -28,8 +28,9 @@ def load(config: ClipServerConfig, base: Path) -> Engine:
 
 async def main(config: ClipServerConfig) -> int:
     engine = await asyncio.to_thread(load, config, Path(sys.argv[1]).absolute().parent)
-    await serve(make_app(config, engine), config.host, config.port, STOP_SECONDS)
-    return 0
+    app = make_app(config, engine)
+    await serve(app, config.host, config.port, STOP_SECONDS)
+    return 1 if app[SERVICE].failed else 0
 
 
 if __name__ == "__main__":

@@ -6,13 +6,15 @@ MODEL is `demo` or an OpenCLIP architecture (random weights: speed does not depe
 turn, on the same pictures and in the same precision:
 (a) the bare forward at its best batch size, (b) files to vectors through the service with the backend's
 decoders and client, (c) a plain loop, one picture at a time, (d) the first implementation's scheme;
-then text queries while (b) runs.
+then text queries while (b) runs. `a/roof` is the forward beside the device's own dense matrix product in that
+precision, by the model's floating-point operations.
 """
 
 import argparse
 import asyncio
 import contextlib
 import json
+import math
 import statistics
 import subprocess
 import sys
@@ -31,6 +33,7 @@ import torch
 from common import PROJECT, embedding_service, free_port, get_json, wait_for
 from models import model_for
 from pictures import make_jpegs
+from torch.utils.flop_counter import FlopCounterMode
 
 sys.path.insert(0, str(PROJECT))
 from memesearch import picture, wire
@@ -71,6 +74,22 @@ def forward_rate(model: ClipModel, files: list[Path]) -> tuple[float, str]:
                 job.join()
             found.append((sum(done), f"{threads} x {batch}"))
     return max(found)
+
+
+def roof(model: ClipModel) -> float:
+    """Pictures a second if the model were nothing but the device's fastest dense matrix product."""
+    want = model.loaded.preprocessing
+    counter = FlopCounterMode(display=False)
+    with counter:
+        model.forward_pixels(torch.zeros(1, want.height, want.width, 3, dtype=torch.uint8, device=model.device))
+    side = 8192 if model.device.type == "cuda" else 2048
+    left, right = (torch.randn(side, side, device=model.device, dtype=model.dtype) for _ in range(2))
+    best = math.inf
+    for _ in range(8):
+        started = time.perf_counter()
+        (left @ right)[0, 0].item()  # waits for the device
+        best = min(best, time.perf_counter() - started)
+    return 2 * side**3 / best / counter.get_total_flops()
 
 
 def keep_busy(model: ClipModel, pixels: torch.Tensor, cores: int, done: list[float], i: int) -> None:
@@ -187,6 +206,7 @@ def main() -> int:
     parser.add_argument("--rounds", type=int, default=3)
     options = parser.parse_args()
     rates: dict[str, list[float]] = {"a": [], "b": [], "c": [], "d": []}
+    roofs: list[float] = []
     latencies: list[float] = []
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
@@ -199,6 +219,7 @@ def main() -> int:
             want, precision = model.loaded.preprocessing, name_of(model.dtype)
             rate, best = forward_rate(model, files)
             rates["a"].append(rate)
+            roofs.append(roof(model))
             rates["c"].append(loop_rate(model, few))
             del model
             more: Any = {"device": options.device, "precision": precision}
@@ -217,6 +238,7 @@ def main() -> int:
     for key in "acd":
         ratios = [b / other for b, other in zip(rates["b"], rates[key], strict=True)]
         figures[f"b/{key}"] = round(statistics.median(ratios), 3)
+    figures["a/roof"] = round(statistics.median(a / top for a, top in zip(rates["a"], roofs, strict=True)), 3)
     p50, p95 = (float(np.percentile(latencies, q)) for q in (50, 95))
     figures |= {"text_p50_s": round(p50, 4), "text_p95_s": round(p95, 4), "batch_s": round(seconds, 4)}
     figures["text_p95_in_batches"] = round(p95 / seconds, 2)

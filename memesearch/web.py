@@ -57,8 +57,8 @@ async def errors_as_answers(request: web.Request, handler: Handler) -> web.Strea
         if "Allow" in error.headers:
             answer.headers["Allow"] = error.headers["Allow"]
         return answer
-    except (ConnectionResetError, asyncio.CancelledError):
-        raise
+    except (ConnectionError, web.RequestPayloadError):  # the client left in the middle; nobody reads an answer
+        return web.Response(status=400)
     except Exception:
         log.exception("%s %s failed", request.method, request.path)
         return error_response(request, 500, "an internal error happened; the program's log has the details")

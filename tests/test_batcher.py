@@ -126,9 +126,12 @@ async def test_too_much_waiting_is_refused_at_once_but_a_lone_large_request_is_n
             pass
         with limit.hold(1):
             assert limit.used == 3
-    with limit.hold(50):
-        assert limit.used == 50
-    assert (limit.used, refused) == (0, ["items"])
+    with limit.hold(50) as lone:
+        lone.grow(50)
+        assert limit.used == 100
+        with pytest.raises(Overloaded), limit.hold() as other:
+            other.grow(1)
+    assert (limit.used, refused) == (0, ["items", "items"])
 
 
 async def test_an_error_of_the_device_reaches_its_requests_and_the_next_batch_is_served() -> None:

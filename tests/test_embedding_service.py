@@ -1,6 +1,7 @@
 """The embedding service at its limits: raw pixels, broken clients, overload, dying decoders, a clean stop."""
 
 import asyncio
+import gzip
 import io
 import json
 import os
@@ -11,6 +12,8 @@ import struct
 import subprocess
 import sys
 import time
+import urllib.error
+import urllib.request
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -109,7 +112,10 @@ def connected(service: Program, sent: bytes) -> socket.socket:
 def test_clients_that_are_slow_or_leave_in_the_middle_hold_up_nobody(service: Program) -> None:
     body = body_of(fitted(range(8)))
     head = f"POST /pixels HTTP/1.1\r\nHost: x\r\nContent-Length: {len(body)}\r\n\r\n".encode()
-    slow = [connected(service, head + body[: 16 + 1000 * n]) for n in range(12)]
+    few = body_of(fitted(range(4)))
+    short_head = head.replace(str(len(body)).encode(), str(len(few)).encode())
+    slow = [connected(service, head + body[: 16 + 1000 * n]) for n in range(40)]
+    slow += [connected(service, short_head + few[:5000]) for n in range(20)]
     leaving = [connected(service, head + body[:50000]) for _ in range(12)]
     for connection in leaving:
         connection.close()
@@ -121,6 +127,38 @@ def test_clients_that_are_slow_or_leave_in_the_middle_hold_up_nobody(service: Pr
         connection.close()
     wait_for(lambda: service.metric("modelserver_waiting_items") == 0)
     assert post_pixels(service, body)[0] == 200
+    assert "Traceback" not in service.config.with_suffix(".log").read_text()
+
+
+def test_bytes_that_are_only_announced_keep_nobody_out(service: Program) -> None:
+    announced = (
+        "Content-Length: 10000000000000",
+        *["Content-Length: 268435456"] * 6,
+        *["Transfer-Encoding: chunked"] * 6,
+    )
+    heads = [f"POST / HTTP/1.1\r\nHost: x\r\nContent-Type: application/msgpack\r\n{what}\r\n\r\n" for what in announced]
+    connections = [connected(service, head.encode()) for head in heads]
+    assert len(embed(service, text=["a cat"])) == 1
+    assert b" 413 " in connections[0].recv(100)
+    for connection in connections:
+        connection.close()
+
+
+def test_a_text_of_many_megabytes_is_cut_before_it_costs_memory(service: Program) -> None:
+    long = embed(service, text=["penguin " * 2_000_000])[0]
+    assert float(long @ embed(service, text=["penguin " * 100])[0]) > 0.999
+    status, _, raw = ask(service, "", msgspec.msgpack.encode({"text": [""] * 70_000}))
+    assert (status, "too many for one request" in msgspec.msgpack.decode(raw)) == (413, True)
+
+
+def test_compressed_bodies_are_refused(service: Program) -> None:
+    for path, content_type in (("", "application/msgpack"), ("pixels", "application/octet-stream")):
+        headers = {"Content-Type": content_type, "Content-Encoding": "gzip"}
+        request = urllib.request.Request(service.url + path, gzip.compress(bytes(10_000_000)), headers)
+        with pytest.raises(urllib.error.HTTPError) as refused:
+            urllib.request.urlopen(request, timeout=60)
+        refused.value.close()
+        assert refused.value.code == 415
 
 
 async def test_ten_thousand_requests_at_once_are_answered_or_told_to_come_back(tmp_path: Path) -> None:

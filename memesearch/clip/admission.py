@@ -14,13 +14,31 @@ class Limit:
         self._what, self._most, self._refused = what, most, refused
 
     @contextmanager
-    def hold(self, amount: int) -> Iterator[None]:
+    def hold(self, amount: int = 0) -> Iterator["Hold"]:
         """Hold `amount` for as long as the block runs. Raises Overloaded when it does not fit."""
-        if self.used and self.used + amount > self._most:
-            self._refused(self._what)
-            raise Overloaded(f"{self.used:,} {self._what} wait already; try again in a moment")
-        self.used += amount
+        held = Hold(self)
+        held.grow(amount)
         try:
-            yield
+            yield held
         finally:
-            self.used -= amount
+            self.used -= held.amount
+
+    def check(self, others: int, amount: int) -> None:
+        """Raises Overloaded when `amount` does not fit beside what others hold."""
+        if others and others + amount > self._most:
+            self._refused(self._what)
+            raise Overloaded(f"{others:,} {self._what} wait already; try again in a moment")
+
+
+class Hold:
+    """One request's part of a budget."""
+
+    def __init__(self, limit: Limit) -> None:
+        self.amount = 0
+        self._limit = limit
+
+    def grow(self, amount: int) -> None:
+        """Hold so much more. Raises Overloaded when it does not fit."""
+        self._limit.check(self._limit.used - self.amount, self.amount + amount)
+        self.amount += amount
+        self._limit.used += amount

@@ -5,7 +5,8 @@ from typing import Any
 
 from aiohttp import web
 
-from memesearch.errors import BadRequest, SlowClient
+from memesearch.clip.admission import Hold
+from memesearch.errors import BadRequest, SlowClient, TooLarge, UnsupportedType
 
 GRACE_SECONDS = 10.0
 SLOWEST = 2**20  # bytes a second, after the grace
@@ -16,24 +17,45 @@ def patience(size: int) -> float:
     return GRACE_SECONDS + size / SLOWEST
 
 
-async def read_all(request: web.Request) -> bytes:
-    """The whole body. Raises SlowClient, or aiohttp's HTTPRequestEntityTooLarge."""
+async def read_all(request: web.Request, most: int, held: Hold) -> bytes:
+    """The whole body. What has arrived is counted in `held`; what is only announced costs nobody anything.
+
+    Raises:
+        TooLarge: more than `most` bytes. SlowClient, Overloaded.
+    """
+    check_length(request, most)
+    chunks: list[bytes] = []
     try:
-        async with asyncio.timeout(patience(request.content_length or request.client_max_size)):
-            return await request.read()
+        async with asyncio.timeout(patience(request.content_length or most)):
+            async for chunk, _ in request.content.iter_chunks():
+                held.grow(len(chunk))
+                chunks.append(chunk)
+                if held.amount > most:
+                    raise TooLarge(f"the request is larger than {most} bytes")
     except TimeoutError as error:
         raise SlowClient("the request's body did not arrive in time") from error
+    return b"".join(chunks)
 
 
-async def read_form(request: web.Request) -> Any:
+async def read_form(request: web.Request, most: int, held: Hold) -> Any:
     """The fields of a form. Raises as `read_all` does, and BadRequest for what is no form."""
+    check_length(request, most)
+    held.grow(request.content_length or most)
     try:
-        async with asyncio.timeout(patience(request.content_length or request.client_max_size)):
+        async with asyncio.timeout(patience(request.content_length or most)):
             return await request.post()
     except TimeoutError as error:
         raise SlowClient("the request's body did not arrive in time") from error
     except ValueError as error:  # aiohttp's answer to a form that is none
         raise BadRequest(f"the body is not a form: {error}") from error
+
+
+def check_length(request: web.Request, most: int) -> None:
+    """Raises TooLarge, and UnsupportedType for compressed bodies: their length says nothing of what they hold."""
+    if "Content-Encoding" in request.headers:
+        raise UnsupportedType("compressed bodies are not taken; send it as it is")
+    if (request.content_length or 0) > most:
+        raise TooLarge(f"the request is larger than {most} bytes")
 
 
 class BodyReader:
@@ -44,6 +66,15 @@ class BodyReader:
         self._content = request.content
         self._left = patience(size)
         self._rest = memoryview(b"")
+
+    async def prefetch(self, size: int) -> None:
+        """Wait until `size` bytes have arrived, or the body has ended: who is slow is so at its own cost."""
+        arrived = [self._rest]
+        count = len(self._rest)
+        while count < size and await self._more():
+            arrived.append(self._rest)
+            count += len(self._rest)
+        self._rest = memoryview(b"".join(arrived)) if len(arrived) > 1 else arrived[0]
 
     async def into(self, target: memoryview) -> None:
         """Fill `target`, a view of bytes. Raises BadRequest (the body ended before), SlowClient."""

@@ -11,6 +11,8 @@ from memesearch.clip.loading import Loaded
 from memesearch.errors import ConfigError, MemeSearchError
 from memesearch.wire import Vectors
 
+MAX_CHARACTERS = 4000  # of a text; no tokenizer's context is longer, and some take gigabytes for a very long one
+
 
 class NotServed(MemeSearchError):
     """The tower that this needs was not loaded."""
@@ -52,7 +54,7 @@ class ClipModel:
             NotServed: the text tower was not loaded.
         """
         self.require("text")
-        tokens = self.loaded.tokenizer(list(texts)).to(self.device, non_blocking=True)
+        tokens = self.loaded.tokenizer([text[:MAX_CHARACTERS] for text in texts]).to(self.device, non_blocking=True)
         with torch.inference_mode():
             return unit(self._module.encode_text(tokens))
 

@@ -2,13 +2,14 @@
 
 import asyncio
 from collections.abc import AsyncIterator
+from typing import Any
 
 import msgspec
 from aiohttp import web
 
 from memesearch import wire
 from memesearch.clip import metrics
-from memesearch.clip.body import BodyReader, read_all, read_form
+from memesearch.clip.body import BodyReader, check_length, read_all, read_form
 from memesearch.clip.engine import Engine
 from memesearch.clip.precision import name_of
 from memesearch.clip.service import Service
@@ -19,6 +20,7 @@ from memesearch.web import metrics as metrics_page
 from memesearch.wire import PixelHeader, Vectors
 
 MAX_BODY_BYTES = 256 * 2**20
+MAX_ITEM_BYTES = 64 * 2**20  # of a request for one item
 HEALTH_SECONDS = 30
 SERVICE = web.AppKey("service", Service)
 
@@ -71,9 +73,9 @@ async def embed_many(request: web.Request) -> web.Response:
     service = request.app[SERVICE]
     if request.content_type not in (wire.MESSAGEPACK, "application/x-msgpack", "application/octet-stream"):
         raise UnsupportedType(f"the body must be {wire.MESSAGEPACK}, not {request.content_type}")
-    with service.bytes.hold(request.content_length or MAX_BODY_BYTES):
+    with service.bytes.hold() as held:
         try:
-            body = msgspec.msgpack.decode(await read_all(request), type=wire.EmbedRequest)
+            body = msgspec.msgpack.decode(await read_all(request, MAX_BODY_BYTES, held), type=wire.EmbedRequest)
         except (msgspec.DecodeError, UnicodeDecodeError) as error:
             raise BadRequest(f"the body is not what is expected here: {error}") from error
         if (body.text is None) == (body.images is None):
@@ -89,6 +91,7 @@ async def embed_many(request: web.Request) -> web.Response:
 async def embed_pixels(request: web.Request) -> web.Response:
     """`POST /pixels`: fitted pixels behind a small header; the vectors come back one after the other."""
     service = request.app[SERVICE]
+    check_length(request, MAX_BODY_BYTES + wire.PIXEL_HEADER.size)
     body = BodyReader(request, request.content_length or MAX_BODY_BYTES)
     raw = bytearray(wire.PIXEL_HEADER.size)
     await body.into(memoryview(raw))
@@ -118,13 +121,15 @@ def named(service: Service) -> dict[str, str]:
 async def embed_one(request: web.Request) -> web.Response:
     """`POST /embed`: one text or one picture, for people and scripts; JSON comes back."""
     service = request.app[SERVICE]
-    with service.bytes.hold(request.content_length or MAX_BODY_BYTES):
-        if request.content_type == "application/json":
-            vectors = await embed_json(service, decode_json(await read_all(request), JsonEmbedRequest))
-        elif request.content_type == "multipart/form-data":
-            vectors = await embed_form(service, request)
-        else:
-            raise UnsupportedType("the body must be application/json or multipart/form-data")
+    if request.content_type == "application/json":
+        with service.bytes.hold() as held:
+            raw = await read_all(request, MAX_ITEM_BYTES, held)
+            vectors = await embed_json(service, decode_json(raw, JsonEmbedRequest))
+    elif request.content_type == "multipart/form-data":
+        with service.form_bytes.hold() as held:
+            vectors = await embed_form(service, await read_form(request, MAX_ITEM_BYTES, held))
+    else:
+        raise UnsupportedType("the body must be application/json or multipart/form-data")
     return web.json_response({"model": service.engine.model.loaded.model_id, "embedding": vectors[0].tolist()})
 
 
@@ -136,8 +141,7 @@ async def embed_json(service: Service, body: JsonEmbedRequest) -> Vectors:
     raise BadRequest("the body must be an object with one string: `text`, or `image` in base64")
 
 
-async def embed_form(service: Service, request: web.Request) -> Vectors:
-    form = await read_form(request)
+async def embed_form(service: Service, form: Any) -> Vectors:
     image, text = form.get("image"), form.get("text")
     if isinstance(image, web.FileField):
         return await service.embed_pictures([image.file.read()], bulk=False)

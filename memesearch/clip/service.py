@@ -3,6 +3,7 @@
 import asyncio
 import contextlib
 import logging
+import signal
 from collections.abc import Awaitable, Callable, Coroutine
 from typing import Any
 
@@ -16,7 +17,7 @@ from memesearch.clip.body import BodyReader
 from memesearch.clip.decode_worker import Decoded, DecodeRequest
 from memesearch.clip.engine import Engine
 from memesearch.config import ClipServerConfig
-from memesearch.errors import BadRequest, Unavailable
+from memesearch.errors import BadRequest, TooLarge, Unavailable
 from memesearch.machine import usable_cores
 from memesearch.seldom import Seldom
 from memesearch.wire import PixelHeader, Vectors
@@ -30,7 +31,9 @@ LEAST_WAITING_ITEMS = 1024
 BATCHES_WAITING = 32  # how many full batches may wait before clients are told to come back
 INTERACTIVE_PICTURES = 4  # a request of at most so many pictures comes from a person, not from an indexer
 INTERACTIVE_TEXTS = 16
+MAX_TEXTS = 65_536  # in one request
 PARTS_IN_FLIGHT = 2  # of one large request: the next is decoded or received while one is computed
+PREFETCH_BYTES = 2**20  # of a body have to be there before it is lent slots
 DECODE_SECONDS = 60.0
 
 
@@ -45,12 +48,13 @@ class Service:
         waiting = max(LEAST_WAITING_ITEMS, BATCHES_WAITING * engine.batch)
         self.items = Limit("items", waiting, self._refused)
         self.bytes = Limit("bytes", MAX_WAITING_BYTES, self._refused)
+        self.form_bytes = Limit("bytes of forms", MAX_WAITING_BYTES // 4, self._refused)
         workers = config.decode_workers or usable_cores()
         self.decoders = {  # a person's picture has a worker of its own, so that it never queues behind bulk
             True: WorkerPool("memesearch.clip.decode_worker", 1, DECODE_SECONDS),
             False: WorkerPool("memesearch.clip.decode_worker", workers, DECODE_SECONDS),
         }
-        self.ready = False
+        self.ready = self.failed = False
         self.problem = "the model is warming up"
 
     def _refused(self, what: str) -> None:
@@ -62,8 +66,9 @@ class Service:
         try:
             await asyncio.to_thread(self.engine.warm_up)
         except Exception as error:
-            log.exception("warm-up failed")
-            self.problem = f"warm-up failed: {error}"
+            log.exception("warm-up failed; the service ends")
+            self.problem, self.failed = f"warm-up failed: {error}", True
+            signal.raise_signal(signal.SIGTERM)
             return
         self.ready = True
         metrics.READY.set(1)
@@ -73,6 +78,8 @@ class Service:
         self.check_ready("text")
         if not texts:
             return np.empty((0, self.engine.embedding_size), np.float16)
+        if len(texts) > MAX_TEXTS:
+            raise TooLarge(f"{len(texts):,} texts are too many for one request; send at most {MAX_TEXTS:,}")
         with self.items.hold(len(texts)):
             return await self.batcher.submit("text", texts, not bulk and len(texts) <= INTERACTIVE_TEXTS)
 
@@ -102,6 +109,7 @@ class Service:
         async def part(start: int, stop: int) -> Vectors:
             async with contextlib.AsyncExitStack() as stack:
                 async with one_reads:
+                    await body.prefetch(min((stop - start) * self.arena.pixels[0].nbytes, PREFETCH_BYTES))
                     slots = await stack.enter_async_context(self.arena.slots(stop - start, interactive))
                     for first, last in runs(slots):
                         await body.into(self.arena.bytes_of(first, last))
