@@ -6,6 +6,8 @@ Runs until SIGTERM. Formats are in docs/http-api.md; the model is any that OpenC
 """
 
 import asyncio
+import logging
+import os
 import sys
 from pathlib import Path
 
@@ -30,7 +32,8 @@ async def main(config: ClipServerConfig) -> int:
     engine = await asyncio.to_thread(load, config, Path(sys.argv[1]).absolute().parent)
     app = make_app(config, engine)
     await serve(app, config.host, config.port, STOP_SECONDS)
-    return 1 if app[SERVICE].failed else 0
+    logging.shutdown()
+    os._exit(1 if app[SERVICE].failed else 0)  # a thread that compiles or computes still would keep the process
 
 
 if __name__ == "__main__":

@@ -83,7 +83,7 @@ def roof(model: ClipModel) -> float:
     with counter:
         model.forward_pixels(torch.zeros(1, want.height, want.width, 3, dtype=torch.uint8, device=model.device))
     side = 8192 if model.device.type == "cuda" else 2048
-    left, right = (torch.randn(side, side, device=model.device, dtype=model.dtype) for _ in range(2))
+    left, right = (torch.randn(side, side, device=model.device, dtype=model.dtypes.vision) for _ in range(2))
     best = math.inf
     for _ in range(8):
         started = time.perf_counter()
@@ -216,19 +216,19 @@ def main() -> int:
         best = ""
         for number in range(options.rounds):
             model = choose_precision(load_model(source), pick_device(options.device), options.precision)
-            want, precision = model.loaded.preprocessing, name_of(model.dtype)
+            want, precision = model.loaded.preprocessing, name_of(model.dtypes.vision)
             rate, best = forward_rate(model, files)
             rates["a"].append(rate)
             roofs.append(roof(model))
             rates["c"].append(loop_rate(model, few))
             del model
-            more: Any = {"device": options.device, "precision": precision}
+            more: Any = {"device": options.device, "precision": options.precision}
             with embedding_service(folder, source, 64, **more) as url:
                 asyncio.run(service_rate(url, files[:64], query=False))  # starts decoders, fills caches
                 rates["b"].append(asyncio.run(service_rate(url, files, query=False))[0])
                 seconds = batch_seconds(url)
                 latencies += asyncio.run(service_rate(url, few, query=True))[1]
-            with first_scheme(source, precision) as url:
+            with first_scheme(source, options.precision) as url:
                 rates["d"].append(asyncio.run(first_scheme_rate(url, few, want)))
             latest = {key: round(values[-1], 2) for key, values in rates.items()}
             print(f"round {number + 1} of {options.rounds}: {latest} pictures/s", file=sys.stderr)

@@ -48,7 +48,7 @@ class Scheme:
         while True:
             batch, answer = self._prepared.get()
             with torch.inference_mode():
-                vectors = to_numpy(unit(self._model._module.encode_image(batch.to(self._model.dtype))))
+                vectors = to_numpy(unit(self._model._module.encode_image(batch.to(self._model.dtypes.vision))))
             answer([vector.tobytes() for vector in vectors])
 
     async def embed(self, request: web.Request) -> web.Response:

@@ -118,11 +118,15 @@ def main() -> int:
             decoding = asyncio.run(decoding_rate(model, files))
             rates["possible"].append(1 / (1 / rates["forward"][-1] + 1 / decoding))
             rates["loop"].append(plain_loop_rate(model, files))
-            with embedding_service(folder, source, BATCH, precision=name_of(model.dtype)) as service:
+            with embedding_service(folder, source, BATCH, precision=options.precision) as service:
                 rates["indexing"].append(indexing_rate(folder, service, len(files)))
             latest = {key: round(values[-1], 1) for key, values in rates.items()}
             print(f"round {number + 1} of {ROUNDS}: {latest} pictures/s", file=sys.stderr)
-    figures: dict[str, Any] = {"model": options.model, "precision": name_of(model.dtype), "pictures": options.pictures}
+    figures: dict[str, Any] = {
+        "model": options.model,
+        "precision": name_of(model.dtypes.vision),
+        "pictures": options.pictures,
+    }
     figures |= {f"{key}_per_s": round(statistics.median(values), 1) for key, values in rates.items()}
     for key in ("forward", "possible", "loop"):
         ratios = [ours / other for ours, other in zip(rates["indexing"], rates[key], strict=True)]

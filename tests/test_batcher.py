@@ -10,7 +10,16 @@ import numpy as np
 import pytest
 
 from memesearch.clip.admission import Limit
-from memesearch.clip.batcher import BULK, INTERACTIVE, Batcher, DeviceFailed, Lane, NotFinite, OutOfDeviceMemory
+from memesearch.clip.batcher import (
+    BULK,
+    GOOD_BATCHES,
+    INTERACTIVE,
+    Batcher,
+    DeviceFailed,
+    Lane,
+    NotFinite,
+    OutOfDeviceMemory,
+)
 from memesearch.errors import Overloaded, Unavailable
 
 
@@ -151,6 +160,47 @@ async def test_out_of_memory_makes_batches_smaller_and_loses_nothing() -> None:
         running.device.let(20)
         assert [values(await task) for task in tasks] == [[1, 2, 3, 4, 5], [6, 7, 8, 9]]
         assert [len(batch) for batch in running.device.batches] == [1, 8, 4, 2, 2, 2, 2, 1]
+
+
+def test_after_many_good_batches_larger_ones_are_tried_again() -> None:
+    lane = Lane(BULK, Device(), ThreadPoolExecutor(1), 64)
+    lane.step_down(64)
+    lane.step_down(3)
+    assert lane.largest == 1
+    for _ in range(10 * GOOD_BATCHES):
+        lane.went_well()
+    assert lane.largest == 64
+
+
+async def test_who_has_waited_longest_comes_first_among_texts_and_pictures() -> None:
+    async with Running(max_batch_size=1) as running:
+        picture = running.submit([1], bulk=True)
+        await asyncio.sleep(0.01)
+        texts = [asyncio.create_task(running.batcher.submit("text", [n], interactive=False)) for n in (2, 3)]
+        await asyncio.sleep(0)
+        running.device.let(10)
+        await asyncio.gather(picture, *texts)
+        assert running.device.batches == [[0], [1], [2], [3]]
+
+
+async def test_work_is_spread_over_devices_before_any_has_two_batches() -> None:
+    devices = [Device(), Device()]
+    batcher = Batcher([Lane(BULK, device, ThreadPoolExecutor(1), 1, depth=2) for device in devices])
+    task = asyncio.create_task(batcher.submit("image", [1, 2], interactive=False))
+    while not all(device.batches for device in devices):
+        await asyncio.sleep(0.001)
+    for device in devices:
+        device.let(1)
+    assert values(await task) == [1, 2]
+    batcher.close()
+
+
+async def test_an_answer_of_the_wrong_shape_leaves_nobody_waiting() -> None:
+    lane = Lane(BULK, lambda modality, items: lambda: np.zeros(3, np.float16), ThreadPoolExecutor(1), 4)
+    batcher = Batcher([lane])
+    with pytest.raises(DeviceFailed):
+        await batcher.submit("text", ["a", "b"], interactive=False)
+    batcher.close()
 
 
 async def test_an_item_that_does_not_fit_alone_is_refused() -> None:

@@ -85,7 +85,7 @@ def test_fitting_equals_openclips_transform_to_the_pixel(mode: str, size: tuple[
 def test_the_configuration_says_what_a_client_needs(service: Program) -> None:
     config = msgspec.msgpack.decode(ask(service, "config")[2])
     assert (config["batch"], config["image_size"], config["embedding_size"]) == (8, [96, 96], 256)
-    assert config["model_id"].startswith("model-")
+    assert config["model_id"].startswith("openclip-")
 
 
 def test_one_bad_picture_is_named_and_harms_nothing_else(service: Program) -> None:

@@ -14,8 +14,8 @@ from memesearch.clip.arena import PixelArena, runs
 from memesearch.clip.cuda import MOST_SHAPES, padded_sizes
 from memesearch.clip.engine import batch_for
 from memesearch.clip.loading import Loaded, load_model
-from memesearch.clip.model import ClipModel
-from memesearch.clip.precision import LEAST_COSINE, choose_precision, outputs, sample_pictures, why_not
+from memesearch.clip.model import ClipModel, Dtypes
+from memesearch.clip.precision import LEAST_COSINE, TEXTS, choose_precision, sample_pictures, why_not
 from memesearch.errors import ConfigError
 from memesearch.machine import usable_cores
 from memesearch.seldom import Seldom
@@ -114,13 +114,12 @@ def test_a_cpus_batch_is_never_larger_than_allowed_and_never_nothing(loaded: Loa
 
 def test_the_chosen_precision_keeps_the_vectors(loaded: Loaded) -> None:
     samples = sample_pictures(loaded)
-    reference = outputs(ClipModel(loaded, CPU).copy_to(CPU), samples)
+    exact = ClipModel(loaded, CPU).copy_to(CPU)
     chosen = choose_precision(loaded, CPU, "auto")
-    assert why_not(outputs(chosen, samples), reference) is None
-    assert choose_precision(loaded, CPU, "float32").dtype == torch.float32
-    half = choose_precision(loaded, CPU, "bfloat16")
-    assert half.dtype == torch.bfloat16
-    assert why_not(outputs(half, samples), reference) is None
+    assert why_not(chosen.encode_pixels(samples), exact.encode_pixels(samples)) is None
+    assert why_not(chosen.encode_text(TEXTS), exact.encode_text(TEXTS)) is None
+    for name, dtype in (("float32", torch.float32), ("bfloat16", torch.bfloat16)):
+        assert choose_precision(loaded, CPU, name).dtypes == Dtypes(dtype, dtype)  # type: ignore[arg-type]
 
 
 def test_why_another_precision_is_refused_is_said() -> None:

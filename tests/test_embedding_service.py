@@ -60,7 +60,7 @@ def test_raw_pixels_have_the_vectors_of_the_pictures_they_came_from(service: Pro
     status, headers, raw = post_pixels(service, body_of(fitted(range(20))))
     vectors = np.frombuffer(raw, "<f2").reshape(20, -1).astype(np.float32)
     expected = np.stack(embed(service, images=[encoded(seed) for seed in range(20)]))
-    assert (status, headers["X-Model-Id"][:6]) == (200, "model-")
+    assert (status, headers["X-Model-Id"][:9]) == (200, "openclip-")
     assert (vectors * expected).sum(axis=1).min() > 0.9999
 
 
@@ -121,11 +121,12 @@ def test_clients_that_are_slow_or_leave_in_the_middle_hold_up_nobody(service: Pr
         connection.close()
     for connection in slow:
         connection.sendall(b"x")
+    wait_for(lambda: service.metric("modelserver_accepted_items") >= 40 * 8)
     assert post_pixels(service, body)[0] == 200
     assert len(embed(service, images=[encoded(1)], text=None)) == 1
     for connection in slow:
         connection.close()
-    wait_for(lambda: service.metric("modelserver_waiting_items") == 0)
+    wait_for(lambda: service.metric("modelserver_accepted_items") == 0)
     assert post_pixels(service, body)[0] == 200
     assert "Traceback" not in service.config.with_suffix(".log").read_text()
 
@@ -149,6 +150,25 @@ def test_a_text_of_many_megabytes_is_cut_before_it_costs_memory(service: Program
     assert float(long @ embed(service, text=["penguin " * 100])[0]) > 0.999
     status, _, raw = ask(service, "", msgspec.msgpack.encode({"text": [""] * 70_000}))
     assert (status, "too many for one request" in msgspec.msgpack.decode(raw)) == (413, True)
+
+
+def test_a_form_that_is_none_is_refused_without_a_traceback(service: Program) -> None:
+    for form in (b"--x\r\n\x00broken: \xff header\r\n\r\n\r\n--x--", b"", b"rubbish"):
+        assert ask(service, "embed", form, "multipart/form-data; boundary=x")[0] == 400
+    assert ask(service, "embed", b"", "multipart/form-data")[0] == 400
+    assert "Traceback" not in service.config.with_suffix(".log").read_text()
+
+
+async def test_bulk_in_any_amount_leaves_people_their_place(service: Program) -> None:
+    async with aiohttp.ClientSession() as session:
+        body = msgspec.msgpack.encode({"text": ["x"] * 60_000})
+        headers = {"Content-Type": "application/msgpack"}
+        bulk = asyncio.create_task(session.post(service.url, data=body, headers=headers))
+        while not await asyncio.to_thread(service.metric, "modelserver_waiting_items"):
+            await asyncio.sleep(0.01)
+        assert len(await asyncio.to_thread(embed, service, text=["a cat"])) == 1
+        assert not bulk.done()
+        bulk.cancel()
 
 
 def test_compressed_bodies_are_refused(service: Program) -> None:
@@ -265,7 +285,7 @@ def test_weights_that_give_only_nan_are_a_clear_error_at_start(tmp_path: Path) -
 def test_a_service_with_one_tower_says_what_it_cannot_do(tmp_path: Path, towers: str, missing: Any) -> None:
     program = clip_server(tmp_path, towers=towers).start()
     config = msgspec.msgpack.decode(ask(program, "config")[2])
-    assert (config["embedding_size"], config["model_id"][:6]) == (256, "model-")
+    assert (config["embedding_size"], config["model_id"][:9]) == (256, "openclip-")
     status, _, raw = ask(program, "", msgspec.msgpack.encode(missing))
     assert (status, f"`towers`: {towers}" in msgspec.msgpack.decode(raw)) == (501, True)
     present = {"images": [encoded(1)]} if towers == "vision" else {"text": ["a cat"]}

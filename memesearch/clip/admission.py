@@ -1,5 +1,6 @@
 """How much may wait at the service; what goes beyond it is refused at once with status 429."""
 
+import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
@@ -11,6 +12,7 @@ class Limit:
 
     def __init__(self, what: str, most: int, refused: Callable[[str], None] = lambda what: None) -> None:
         self.used = 0
+        self._since: dict[Hold, float] = {}  # in the order of their coming
         self._what, self._most, self._refused = what, most, refused
 
     @contextmanager
@@ -18,10 +20,16 @@ class Limit:
         """Hold `amount` for as long as the block runs. Raises Overloaded when it does not fit."""
         held = Hold(self)
         held.grow(amount)
+        self._since[held] = time.monotonic()
         try:
             yield held
         finally:
+            del self._since[held]
             self.used -= held.amount
+
+    def oldest(self) -> float:
+        """Seconds since the oldest request that holds something was let in."""
+        return time.monotonic() - next(iter(self._since.values())) if self._since else 0.0
 
     def check(self, others: int, amount: int) -> None:
         """Raises Overloaded when `amount` does not fit beside what others hold."""

@@ -25,6 +25,7 @@ Key = tuple[bool, Modality]  # (interactive, modality)
 INTERACTIVE: tuple[Key, ...] = ((True, "text"), (True, "image"))
 BULK: tuple[Key, ...] = ((False, "text"), (False, "image"))
 INTERACTIVE_BATCHES_IN_A_ROW = 3
+GOOD_BATCHES = 1000  # after a shortage of memory, before larger ones are tried again
 # Starts a batch on the device; what it returns waits for the vectors, float16 [n, d].
 Launch = Callable[[Modality, list[Any]], Callable[[], Vectors]]
 # Is told of each batch, for metrics: kind, size, seconds that the oldest item waited, seconds on the device.
@@ -75,7 +76,8 @@ class Lane:
 
     Attributes:
         keys: what it takes, the first that waits first.
-        largest: items in a batch; becomes smaller when the device runs out of memory.
+        largest: items in a batch; becomes smaller when the device runs out of memory, and larger again later.
+        most: what `largest` was at first.
         depth: batches in flight; 2 where uploading overlaps computing.
         launcher: the thread that `launch` runs on; lanes of one device may share it.
     """
@@ -87,6 +89,37 @@ class Lane:
     depth: int = 1
     in_flight: int = 0
     interactive_in_a_row: int = 0
+    good_batches: int = 0
+    most: int = 0
+    busy_seconds: float = 0.0
+    busy_since: float = 0.0
+
+    def __post_init__(self) -> None:
+        self.most = self.largest
+
+    def busy(self, now: float) -> float:
+        """Seconds that this lane has had work since the start."""
+        return self.busy_seconds + (now - self.busy_since if self.in_flight else 0.0)
+
+    def begin(self, now: float) -> None:
+        if not self.in_flight:
+            self.busy_since = now
+        self.in_flight += 1
+
+    def end(self, now: float) -> None:
+        self.in_flight -= 1
+        if not self.in_flight:
+            self.busy_seconds += now - self.busy_since
+
+    def step_down(self, size: int) -> None:
+        """A batch of `size` did not fit: take at most half of it for a while."""
+        self.largest, self.good_batches = max(1, min(self.largest, size // 2)), 0
+
+    def went_well(self) -> None:
+        """Try larger batches again after many good ones: the shortage may have been another program's."""
+        self.good_batches += 1
+        if self.largest < self.most and self.good_batches >= GOOD_BATCHES:
+            self.largest, self.good_batches = min(self.most, 2 * self.largest), 0
 
 
 class Batcher:
@@ -98,7 +131,6 @@ class Batcher:
         self._queues: dict[Key, deque[Piece]] = {key: deque() for key in (*INTERACTIVE, *BULK)}
         self._waiters = ThreadPoolExecutor(sum(lane.depth for lane in lanes), thread_name_prefix="finish")
         self._serving: set[asyncio.Task[None]] = set()
-        self._busy_seconds, self._busy_since = 0.0, 0.0
 
     def waiting(self) -> dict[Key, int]:
         """Items that no batch has taken yet."""
@@ -110,9 +142,10 @@ class Batcher:
         return asyncio.get_running_loop().time() - min(since) if since else 0.0
 
     def busy_seconds(self) -> float:
-        """Seconds that at least one lane had work, since the start."""
-        running = asyncio.get_running_loop().time() - self._busy_since if self._serving else 0.0
-        return self._busy_seconds + running
+        """Seconds that the lanes had work since the start, in the mean over those that take bulk work."""
+        now = asyncio.get_running_loop().time()
+        bulk = sum(not set(lane.keys).isdisjoint(BULK) for lane in self._lanes)
+        return sum(lane.busy(now) for lane in self._lanes) / max(1, bulk)
 
     async def submit(self, modality: Modality, items: Sequence[Any], interactive: bool) -> Vectors:
         """The items' vectors in order, float16 [n, d]. At least one item.
@@ -135,25 +168,24 @@ class Batcher:
         self._waiters.shutdown(wait=False, cancel_futures=True)
 
     def _dispatch(self) -> None:
-        for lane in self._lanes:
-            while lane.in_flight < lane.depth and (batch := self._next_batch(lane)):
-                lane.in_flight += 1
-                task = asyncio.create_task(self._serve(lane, *batch))
-                if not self._serving:
-                    self._busy_since = asyncio.get_running_loop().time()
-                self._serving.add(task)
-                task.add_done_callback(self._served)
+        """Give batches to lanes as long as one takes one, the idlest lane first."""
+        while any(self._start(lane) for lane in sorted(self._lanes, key=lambda lane: lane.in_flight)):
+            pass
 
-    def _served(self, task: "asyncio.Task[None]") -> None:
-        if self._serving == {task}:
-            self._busy_seconds = self.busy_seconds()
-        self._serving.discard(task)
+    def _start(self, lane: Lane) -> bool:
+        if lane.in_flight >= lane.depth or not (batch := self._next_batch(lane)):
+            return False
+        lane.begin(asyncio.get_running_loop().time())
+        task = asyncio.create_task(self._serve(lane, *batch))
+        self._serving.add(task)
+        task.add_done_callback(self._serving.discard)
+        return True
 
     def _next_batch(self, lane: Lane) -> tuple[Key, list[Piece]] | None:
-        keys = lane.keys
-        if lane.interactive_in_a_row >= INTERACTIVE_BATCHES_IN_A_ROW:
-            keys = tuple(sorted(keys, key=lambda key: key[0]))  # bulk first, for once
-        for key in keys:
+        """Interactive before bulk, but for every fourth batch; of the same kind, who has waited longest."""
+        bulk_first = lane.interactive_in_a_row >= INTERACTIVE_BATCHES_IN_A_ROW
+        waiting = [key for key in lane.keys if drop_given_up(self._queues[key])]
+        for key in sorted(waiting, key=lambda key: (key[0] == bulk_first, self._queues[key][0].job.since)):
             if pieces := take(self._queues[key], lane.largest):
                 lane.interactive_in_a_row = lane.interactive_in_a_row + 1 if key[0] else 0
                 return key, pieces
@@ -166,36 +198,40 @@ class Batcher:
         try:
             finish = await loop.run_in_executor(lane.launcher, lane.launch, key[1], items)
             vectors = await loop.run_in_executor(self._waiters, finish)
+            waited = started - min(piece.job.since for piece in pieces)
+            self._observe(key[1], len(items), waited, loop.time() - started)
+            hand_out(pieces, vectors)
+            lane.went_well()
         except OutOfDeviceMemory:
             self._step_down(lane, key, pieces, len(items))
         except Exception as error:  # whatever the device raised is the answer of each request in the batch
             seldom.warning("batch", f"a batch of {len(items)} failed", error)
             give_up(pieces, DeviceFailed(f"the device failed: {error}"))
-        else:
-            waited = started - min(piece.job.since for piece in pieces)
-            self._observe(key[1], len(items), waited, loop.time() - started)
-            hand_out(pieces, vectors)
         finally:
-            lane.in_flight -= 1
+            lane.end(loop.time())
             self._dispatch()
 
     def _step_down(self, lane: Lane, key: Key, pieces: list[Piece], size: int) -> None:
         if size == 1:
             give_up(pieces, Unavailable("the device has not enough memory for a single item"))
             return
-        lane.largest = min(lane.largest, size // 2)
-        log.warning("the device ran out of memory with a batch of %d; from now on at most %d", size, lane.largest)
+        lane.step_down(size)
+        log.warning("the device ran out of memory with a batch of %d; for now at most %d", size, lane.largest)
         self._queues[key].extendleft(reversed(pieces))
+
+
+def drop_given_up(queue: deque[Piece]) -> bool:
+    """Drop from the head what clients gave up on; whether anything is left."""
+    while queue and queue[0].job.answer.done():
+        queue.popleft()
+    return bool(queue)
 
 
 def take(queue: deque[Piece], most: int) -> list[Piece]:
     """Up to `most` items from the head of a queue; what clients gave up on is dropped."""
     taken: list[Piece] = []
-    while queue and most:
+    while most and drop_given_up(queue):
         piece = queue[0]
-        if piece.job.answer.done():
-            queue.popleft()
-            continue
         stop = min(piece.stop, piece.start + most)
         taken.append(Piece(piece.job, piece.start, stop))
         most -= stop - piece.start

@@ -46,7 +46,9 @@ async def read_form(request: web.Request, most: int, held: Hold) -> Any:
             return await request.post()
     except TimeoutError as error:
         raise SlowClient("the request's body did not arrive in time") from error
-    except ValueError as error:  # aiohttp's answer to a form that is none
+    except (web.HTTPException, ConnectionError, web.RequestPayloadError):
+        raise
+    except Exception as error:  # what is no form makes aiohttp raise errors of many kinds
         raise BadRequest(f"the body is not a form: {error}") from error
 
 

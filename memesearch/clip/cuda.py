@@ -17,7 +17,7 @@ import torch._dynamo.config as limits
 
 from memesearch.clip.arena import runs
 from memesearch.clip.batcher import Lane, Modality, OutOfDeviceMemory
-from memesearch.clip.model import ClipModel
+from memesearch.clip.model import ClipModel, is_out_of_memory
 from memesearch.wire import Vectors
 
 log = logging.getLogger(__name__)
@@ -71,7 +71,8 @@ class CudaDevice:
 
     def _warm_up(self) -> None:
         if self._model.loaded.towers != "vision":
-            self._launch_text("text", ["warm-up"])()
+            for size in padded_sizes(TEXT_BATCH):
+                self._launch_text("text", ["warm-up"] * size)()
         if self._model.loaded.towers == "text":
             return
         if self._compile:
@@ -84,24 +85,24 @@ class CudaDevice:
                 if i == 0:
                     raise
                 self._sizes = self._sizes[:i]
-                self._pictures.largest = self._sizes[-1]
+                self._pictures.largest = self._pictures.most = self._sizes[-1]
                 log.warning("batches of %d do not fit on %s; at most %d", size, self._model.device, self._sizes[-1])
                 return
 
     def _try_compiling(self) -> None:
         """Take the compiled model unless it fails or changes the vectors of any batch size; says so."""
         shape = self._arena.shape[1:]
-        limits.recompile_limit = max(2 * MOST_SHAPES, limits.recompile_limit)
+        limits.recompile_limit = max(2 * MOST_SHAPES * torch.cuda.device_count(), limits.recompile_limit)
         compiled = torch.compile(self._model.forward_pixels, dynamic=False)
         for size in self._sizes:
             log.info("compiling for %s: batches of %d", self._model.device, size)
             samples = torch.randint(0, 256, (size, *shape), dtype=torch.uint8, device=self._model.device)
             try:
                 cosine = (compiled(samples) * self._model.forward_pixels(samples)).sum(dim=1).min().item()
-            except torch.OutOfMemoryError:
-                torch.cuda.empty_cache()
-                break  # the warm-up that follows finds out what fits
             except Exception as error:  # the compiler's errors are of many kinds; running eagerly is always possible
+                if is_out_of_memory(error):
+                    torch.cuda.empty_cache()
+                    break  # the warm-up that follows finds out what fits
                 log.warning("the model is not compiled, because compiling failed: %s", str(error).partition("\n")[0])
                 return
             if not cosine > LEAST_COSINE:
@@ -130,7 +131,7 @@ class CudaDevice:
             self._upload.synchronize()  # nothing may still be writing into the stage when it is lent again
             self._compute.synchronize()
             self._free.put(stage)
-            if isinstance(error, torch.OutOfMemoryError):
+            if isinstance(error, Exception) and is_out_of_memory(error):
                 torch.cuda.empty_cache()
                 raise OutOfDeviceMemory("not enough memory on the device") from error
             raise
@@ -150,7 +151,9 @@ class CudaDevice:
                 answer = torch.empty(vectors.shape, dtype=torch.float16, pin_memory=True)
                 answer.copy_(vectors, non_blocking=True)
                 done = finished(self._text)
-        except torch.OutOfMemoryError as error:
+        except RuntimeError as error:
+            if not is_out_of_memory(error):
+                raise
             torch.cuda.empty_cache()
             raise OutOfDeviceMemory("not enough memory on the device") from error
         return lambda: collect(done, answer)

@@ -17,8 +17,8 @@ from memesearch.clip.arena import PixelArena, runs
 from memesearch.clip.batcher import BULK, INTERACTIVE, Lane, Modality, OutOfDeviceMemory
 from memesearch.clip.cuda import CudaDevice
 from memesearch.clip.loading import Loaded
-from memesearch.clip.model import ClipModel, to_numpy
-from memesearch.clip.precision import Precision, choose_precision, name_of
+from memesearch.clip.model import ClipModel, is_out_of_memory, to_numpy
+from memesearch.clip.precision import Precision, choose_precision
 from memesearch.machine import usable_cores
 from memesearch.wire import Vectors
 
@@ -54,10 +54,11 @@ def make_engine(
 ) -> Engine:
     """Put the model on the devices. Raises ConfigError for a precision that cannot be used."""
     first = choose_precision(loaded, devices[0], precision)
-    log.info("%s on %s in %s", loaded.model_id, ", ".join(map(str, devices)), name_of(first.dtype))
+    log.info("%s on %s", loaded.model_id, ", ".join(map(str, devices)))
     models = [first, *(first.copy_to(target) for target in devices[1:])]
     batch = max_batch_size if devices[0].type == "cuda" else batch_for(first, max_batch_size)
-    pixels = allocate(loaded, BATCHES_IN_ARENA * batch * len(models) + RESERVED_SLOTS, devices[0])
+    slots = 1 if loaded.towers == "text" else BATCHES_IN_ARENA * batch * len(models) + RESERVED_SLOTS
+    pixels = allocate(loaded, slots, devices[0])
     lanes: list[Lane] = []
     cuda: list[CudaDevice] = []
     cores = max(1, usable_cores() // len(models))
@@ -76,7 +77,7 @@ def make_engine(
         return {str(model.device): torch.cuda.memory_allocated(model.device) for model in models if cuda}
 
     parallel = 1 + sum(lane.depth for lane in lanes if (False, "image") in lane.keys)
-    arena = PixelArena(pixels.numpy(), RESERVED_SLOTS)
+    arena = PixelArena(pixels.numpy(), min(RESERVED_SLOTS, slots - 1))
     return Engine(first, lanes, arena, batch, parallel, first.embedding_size, warm_up, memory)
 
 
@@ -108,7 +109,7 @@ def batch_for(model: ClipModel, most: int) -> int:
 
 
 def cpu_lanes(model: ClipModel, pixels: torch.Tensor, batch: int, cores: int) -> list[Lane]:
-    """A lane with all cores for what a person waits for, and a lane a core for everything.
+    """A lane with all cores for what a person waits for, and a lane a core (at most MOST_LANES) for everything.
 
     Two batches on a core each are done sooner than two on both cores one after the other: nothing waits for
     the slower half, whether the model or a decoder that needs a core for a moment made it slower.
@@ -125,7 +126,8 @@ def cpu_lanes(model: ClipModel, pixels: torch.Tensor, batch: int, cores: int) ->
         return [Lane(INTERACTIVE + BULK, launch, thread(cores, "all"), batch)]
     lanes = [Lane(INTERACTIVE, launch, thread(cores, "quick"), batch)]
     count = min(cores, MOST_LANES)
-    return lanes + [Lane(INTERACTIVE + BULK, launch, thread(cores // count, "bulk"), batch) for _ in range(count)]
+    threads = [cores // count + (i < cores % count) for i in range(count)]
+    return lanes + [Lane(INTERACTIVE + BULK, launch, thread(number, "bulk"), batch) for number in threads]
 
 
 def compute(model: ClipModel, pixels: torch.Tensor, modality: Modality, items: list[Any]) -> Vectors:
@@ -135,5 +137,7 @@ def compute(model: ClipModel, pixels: torch.Tensor, modality: Modality, items: l
             return to_numpy(model.forward_text(items))
         parts = [pixels[start:stop] for start, stop in runs(items)]
         return to_numpy(model.forward_pixels(parts[0] if len(parts) == 1 else torch.cat(parts)))
-    except torch.OutOfMemoryError as error:
-        raise OutOfDeviceMemory from error
+    except RuntimeError as error:
+        if is_out_of_memory(error):
+            raise OutOfDeviceMemory("not enough memory") from error
+        raise

@@ -84,7 +84,7 @@ def describe(name: str, module: Any, tokenizer: Any, towers: Towers = "both") ->
         interpolation=config["interpolation"],
         fill_color=int(config["fill_color"]),
     )
-    model_id = identify(name, module, config)
+    model_id = identify(module, config)
     drop = {"both": (), "vision": TEXT_PARTS, "text": ("visual",)}[towers]
     for part in drop:
         if hasattr(module, part):
@@ -93,14 +93,13 @@ def describe(name: str, module: Any, tokenizer: Any, towers: Towers = "both") ->
     return Loaded(name, module, tokenizer, preprocessing, config["mean"], config["std"], model_id, towers)
 
 
-def identify(name: str, model: torch.nn.Module, preprocessing: dict[str, Any]) -> str:
+def identify(model: torch.nn.Module, preprocessing: dict[str, Any]) -> str:
     """A name for weights and preprocessing together: equal exactly when the vectors may be compared."""
     digest = hashlib.blake2b(json.dumps(preprocessing, sort_keys=True, default=str).encode(), digest_size=8)
     for key, tensor in sorted(model.state_dict().items()):
         digest.update(key.encode())
         digest.update(tensor.detach().cpu().contiguous().reshape(-1).view(torch.uint8).numpy().data)
-    label = name.rstrip("/").rsplit("/", 1)[-1].rsplit(":", 1)[-1]
-    return f"{label}-{digest.hexdigest()}"
+    return f"openclip-{digest.hexdigest()}"
 
 
 def choose_tag(model: str, pretrained: str | None) -> str:

@@ -5,6 +5,7 @@ from collections import deque
 
 from prometheus_client import Counter, Gauge, Histogram
 
+from memesearch.clip.admission import Limit
 from memesearch.clip.batcher import Batcher, Modality
 from memesearch.clip.engine import Engine
 
@@ -19,10 +20,11 @@ COMPUTED = Histogram("modelserver_computing_seconds", "Seconds of a batch on the
 PREPROCESSED = Histogram("modelserver_preprocessing_seconds", "Seconds to decode and fit one picture", buckets=FINE)
 REJECTED = Counter("modelserver_rejections", "Requests refused because too much waits", ["what"])
 WAITING = Gauge("modelserver_waiting_items", "Items that no batch has taken yet", ["modality", "priority"])
-OLDEST = Gauge("modelserver_oldest_seconds", "How long the oldest waiting item has waited")
+ACCEPTED = Gauge("modelserver_accepted_items", "Items accepted and not yet answered", ["priority"])
+OLDEST = Gauge("modelserver_oldest_seconds", "How long ago the oldest request not yet answered was accepted")
 MEMORY = Gauge("modelserver_device_memory_bytes", "Device memory in use by tensors", ["device"])
-BUSY = Gauge("modelserver_device_busy", f"Part of the last {BUSY_SECONDS} seconds that the devices worked, 0 to 1")
-BUSY_TOTAL = Counter("modelserver_device_busy_seconds", "Seconds that any device worked")
+BUSY = Gauge("modelserver_device_busy", f"Part of the last {BUSY_SECONDS} seconds that the lanes worked, 0 to 1")
+BUSY_TOTAL = Counter("modelserver_device_busy_seconds", "Seconds that the lanes worked, in the mean")
 READY = Gauge("modelserver_ready", "1 once warm-up is over")
 
 
@@ -40,11 +42,13 @@ class Observer:
         COMPUTED.labels(modality).observe(computed)
 
 
-def refresh(batcher: Batcher, engine: Engine) -> None:
+def refresh(batcher: Batcher, engine: Engine, items: dict[bool, Limit]) -> None:
     """Bring the gauges up to date; called when Prometheus asks."""
     for (interactive, modality), count in batcher.waiting().items():
         WAITING.labels(modality, "interactive" if interactive else "bulk").set(count)
-    OLDEST.set(batcher.oldest())
+    for interactive, limit in items.items():
+        ACCEPTED.labels("interactive" if interactive else "bulk").set(limit.used)
+    OLDEST.set(max(limit.oldest() for limit in items.values()))
     for device, size in engine.memory().items():
         MEMORY.labels(device).set(size)
 

@@ -2,6 +2,7 @@
 
 import copy
 from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import Any, Literal
 
 import numpy as np
@@ -20,14 +21,24 @@ class NotServed(MemeSearchError):
     status = 501
 
 
+@dataclass(frozen=True)
+class Dtypes:
+    """The number formats of the two towers."""
+
+    vision: torch.dtype = torch.float32
+    text: torch.dtype = torch.float32
+
+
 class ClipModel:
     """Methods may be called from several threads. `model` is moved, not copied."""
 
-    def __init__(self, loaded: Loaded, device: torch.device, dtype: torch.dtype = torch.float32) -> None:
+    def __init__(self, loaded: Loaded, device: torch.device, dtypes: Dtypes = Dtypes()) -> None:
         self.loaded = loaded
         self.device = device
-        self.dtype = dtype
-        self._module = loaded.module.to(device=device, dtype=dtype)
+        self.dtypes = dtypes
+        self._module = loaded.module.to(device=device, dtype=dtypes.text)
+        if loaded.towers != "text":
+            self._module.visual.to(dtype=dtypes.vision)
         self._mean = torch.tensor(loaded.mean, device=device).view(1, 3, 1, 1) * 255
         self._scale = 1 / (torch.tensor(loaded.std, device=device).view(1, 3, 1, 1) * 255)
 
@@ -68,7 +79,7 @@ class ClipModel:
         with torch.inference_mode():
             uploaded = pixels.to(self.device, non_blocking=True).permute(0, 3, 1, 2)
             normalised = (uploaded.float() - self._mean) * self._scale
-            return unit(self._module.encode_image(normalised.to(self.dtype)))
+            return unit(self._module.encode_image(normalised.to(self.dtypes.vision)))
 
     def encode_text(self, texts: Sequence[str]) -> Vectors:
         """float16 unit vectors [n, d]."""
@@ -78,11 +89,17 @@ class ClipModel:
         """uint8 [n, height, width, 3], fitted, to float16 unit vectors [n, d]."""
         return to_numpy(self.forward_pixels(torch.from_numpy(np.require(batch, requirements=["C", "W"]))))
 
-    def copy_to(self, device: torch.device, dtype: torch.dtype | None = None) -> "ClipModel":
+    def copy_to(self, device: torch.device, dtypes: Dtypes | None = None) -> "ClipModel":
         """Another copy, on another device or in another format; this one stays as it is."""
         loaded = copy.copy(self.loaded)
         loaded.module = copy.deepcopy(self.loaded.module)
-        return ClipModel(loaded, device, dtype or self.dtype)
+        return ClipModel(loaded, device, dtypes or self.dtypes)
+
+
+def is_out_of_memory(error: Exception) -> bool:
+    """Whether the device had no memory; only CUDA's allocator has a class of its own for that."""
+    signs = ("out of memory", "can't allocate memory", "ALLOC_FAILED")
+    return isinstance(error, torch.OutOfMemoryError) or any(sign in str(error) for sign in signs)
 
 
 def unit(vectors: torch.Tensor) -> torch.Tensor:

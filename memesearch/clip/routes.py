@@ -50,7 +50,7 @@ async def configuration(request: web.Request) -> web.Response:
         fill_color=want.fill_color,
         pixels=True,
         parallel=engine.parallel,
-        precision=name_of(engine.model.dtype),
+        precision=name_of(engine.model.dtypes.vision),
     )
     return web.Response(body=wire.pack(answer), content_type=wire.MESSAGEPACK)
 
@@ -60,7 +60,7 @@ async def health(request: web.Request) -> web.Response:
     service = request.app[SERVICE]
     try:
         async with asyncio.timeout(HEALTH_SECONDS):
-            await service.try_out()
+            await service.is_well()
     except Unavailable:
         raise
     except Exception as error:
@@ -152,7 +152,7 @@ async def embed_form(service: Service, form: Any) -> Vectors:
 
 async def metrics_route(request: web.Request) -> web.Response:
     service = request.app[SERVICE]
-    metrics.refresh(service.batcher, service.engine)
+    metrics.refresh(service.batcher, service.engine, service.items)
     return await metrics_page(request)
 
 

@@ -5,12 +5,13 @@ import contextlib
 import logging
 import signal
 from collections.abc import Awaitable, Callable, Coroutine
+from contextlib import AbstractContextManager
 from typing import Any
 
 import numpy as np
 
 from memesearch.clip import metrics
-from memesearch.clip.admission import Limit
+from memesearch.clip.admission import Hold, Limit
 from memesearch.clip.arena import runs
 from memesearch.clip.batcher import Batcher, Modality, NotFinite
 from memesearch.clip.body import BodyReader
@@ -31,10 +32,11 @@ LEAST_WAITING_ITEMS = 1024
 BATCHES_WAITING = 32  # how many full batches may wait before clients are told to come back
 INTERACTIVE_PICTURES = 4  # a request of at most so many pictures comes from a person, not from an indexer
 INTERACTIVE_TEXTS = 16
-MAX_TEXTS = 65_536  # in one request
+MAX_ITEMS = 65_536  # in one request
 PARTS_IN_FLIGHT = 2  # of one large request: the next is decoded or received while one is computed
 PREFETCH_BYTES = 2**20  # of a body have to be there before it is lent slots
 DECODE_SECONDS = 60.0
+INTERACTIVE_DECODERS = 2
 
 
 class Service:
@@ -46,14 +48,18 @@ class Service:
         self.batcher = Batcher(engine.lanes, metrics.Observer(config.model_name or config.model))
         self.arena = engine.arena
         waiting = max(LEAST_WAITING_ITEMS, BATCHES_WAITING * engine.batch)
-        self.items = Limit("items", waiting, self._refused)
+        self.items = {  # so that bulk never takes a person's place
+            True: Limit("interactive items", LEAST_WAITING_ITEMS, self._refused),
+            False: Limit("items", waiting, self._refused),
+        }
         self.bytes = Limit("bytes", MAX_WAITING_BYTES, self._refused)
         self.form_bytes = Limit("bytes of forms", MAX_WAITING_BYTES // 4, self._refused)
         workers = config.decode_workers or usable_cores()
-        self.decoders = {  # a person's picture has a worker of its own, so that it never queues behind bulk
-            True: WorkerPool("memesearch.clip.decode_worker", 1, DECODE_SECONDS),
+        self.decoders = {  # people's pictures have workers of their own, so that they never queue behind bulk
+            True: WorkerPool("memesearch.clip.decode_worker", INTERACTIVE_DECODERS, DECODE_SECONDS),
             False: WorkerPool("memesearch.clip.decode_worker", workers, DECODE_SECONDS),
         }
+        self._trying: asyncio.Task[None] | None = None
         self.ready = self.failed = False
         self.problem = "the model is warming up"
 
@@ -78,10 +84,9 @@ class Service:
         self.check_ready("text")
         if not texts:
             return np.empty((0, self.engine.embedding_size), np.float16)
-        if len(texts) > MAX_TEXTS:
-            raise TooLarge(f"{len(texts):,} texts are too many for one request; send at most {MAX_TEXTS:,}")
-        with self.items.hold(len(texts)):
-            return await self.batcher.submit("text", texts, not bulk and len(texts) <= INTERACTIVE_TEXTS)
+        interactive = not bulk and len(texts) <= INTERACTIVE_TEXTS
+        with self._admitted(len(texts), interactive):
+            return await self.batcher.submit("text", texts, interactive)
 
     async def embed_pictures(self, pictures: list[bytes], bulk: bool) -> Vectors:
         """float16 unit vectors [n, d] of encoded pictures. Raises Overloaded, Unavailable, BadRequest."""
@@ -97,7 +102,7 @@ class Service:
                 await first_problem(decoding, start)
                 return await self.batcher.submit("image", slots, interactive)
 
-        with self.items.hold(len(pictures)):
+        with self._admitted(len(pictures), interactive):
             return await self._in_parts(len(pictures), part)
 
     async def embed_pixels(self, header: PixelHeader, body: BodyReader, bulk: bool) -> Vectors:
@@ -117,10 +122,22 @@ class Service:
                         await body.end()
                 return await self.batcher.submit("image", slots, interactive)
 
-        with self.items.hold(header.count):
+        with self._admitted(header.count, interactive):
             return await self._in_parts(header.count, part)
 
-    async def try_out(self) -> None:
+    def _admitted(self, count: int, interactive: bool) -> AbstractContextManager[Hold]:
+        """Raises Overloaded, TooLarge."""
+        if count > MAX_ITEMS:
+            raise TooLarge(f"{count:,} items are too many for one request; send at most {MAX_ITEMS:,}")
+        return self.items[interactive].hold(count)
+
+    async def is_well(self) -> None:
+        """One item through the model; all who ask at the same time share it. Raises what the batcher raises."""
+        if self._trying is None or self._trying.done():
+            self._trying = asyncio.create_task(self._try_out())
+        await asyncio.shield(self._trying)
+
+    async def _try_out(self) -> None:
         """One item through the tower that is there. Raises Unavailable and what the batcher raises."""
         if self.engine.model.loaded.towers == "vision":
             self.check_ready("image")
