@@ -24,7 +24,7 @@ from memesearch.clip.client import ClipClient
 from memesearch.config import MseConfig
 from memesearch.errors import ConfigError, Unavailable
 from memesearch.library.ingest import Limits
-from memesearch.library.library import Library
+from memesearch.library.library import Library, Summary
 from memesearch.library.store import Store
 from memesearch.machine import usable_cores
 from memesearch.search.query import Searcher
@@ -33,6 +33,7 @@ from memesearch.web import errors_as_answers, run_program, same_origin, serve
 log = logging.getLogger("mse")
 MAX_BODY_BYTES = 64 * 2**20
 SERVICE_SECONDS = 60  # how long `no_run_server` waits for an embedding service that is still starting
+ATTEMPTS = 5  # after which a service that comes and goes is given up
 HERE = Path(__file__).resolve().parent
 
 
@@ -73,7 +74,7 @@ async def background_work(app: web.Application) -> AsyncIterator[None]:
     """Index at start, and read texts whenever there is time."""
     tasks = [asyncio.create_task(app[LIBRARY].keep_in_step())]
     if app[CONFIG].ocr:
-        tasks.append(asyncio.create_task(app[LIBRARY].read_texts()))
+        tasks.append(asyncio.create_task(app[LIBRARY].texts.run()))
     for task in tasks:
         task.add_done_callback(tell_of_crash)
     yield
@@ -89,12 +90,7 @@ def tell_of_crash(task: "asyncio.Task[None]") -> None:
 
 async def index_once(library: Library) -> int:
     """`no_run_server`: index, print a summary and the files that could not be read."""
-    try:
-        async with asyncio.timeout(SERVICE_SECONDS):
-            await library.client.wait_until_ready(lambda reason: log.warning("waiting: %s", reason))
-    except TimeoutError as error:
-        raise Unavailable(f"{library.client.problem}; start it, then index again") from error
-    summary = await library.reload(patient=True)
+    summary = await reload_steadily(library)
     print(
         f"{summary.looked_at} files looked at, {summary.added_or_changed} new or changed, "
         f"{summary.gone} gone, {summary.failures} could not be read"
@@ -102,6 +98,23 @@ async def index_once(library: Library) -> int:
     for path, reason, _ in await library.store.failures(summary.failures, 0):
         print(f"{path!r}: {reason}")
     return 0
+
+
+async def reload_steadily(library: Library) -> Summary:
+    """One reload, however often the embedding service starts anew meanwhile. Raises Unavailable."""
+    for _ in range(ATTEMPTS):
+        try:
+            async with asyncio.timeout(SERVICE_SECONDS):
+                await library.client.wait_until_ready(lambda reason: log.warning("waiting: %s", reason))
+        except TimeoutError as error:
+            raise Unavailable(f"{library.client.problem}; start it, then index again") from error
+        try:
+            return await library.reload()
+        except Unavailable as error:
+            if library.client.problem is None:  # something else is wrong
+                raise
+            log.warning("%s", error)
+    raise Unavailable(f"the embedding service failed {ATTEMPTS} times; what was indexed before stays")
 
 
 async def main(config: MseConfig) -> int:

@@ -63,7 +63,3 @@ class UnreadablePicture(MemeSearchError):
     """A file cannot be decoded as a picture; the text is the reason."""
 
     status = 400
-
-
-class FileChanged(MemeSearchError):
-    """A file changed or vanished between being listed and being read: look again at the next scan."""

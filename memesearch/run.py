@@ -2,15 +2,17 @@
 
     python -m memesearch.run [--memes FOLDER] [--model MODEL] [--port PORT] [--state FOLDER]
 
-This is what `make run` does. For a machine that is always on, deploy/ has systemd units instead.
+This is what `make run` does. For a machine that is always on, deploy/ has systemd units.
 """
 
 import argparse
 import contextlib
 import ctypes
+import errno
 import hashlib
 import json
 import signal
+import socket
 import subprocess
 import sys
 import time
@@ -40,6 +42,7 @@ def main(argv: list[str] | None = None) -> int:
     state = Path(options.state).absolute()
     programs: list[subprocess.Popen[bytes]] = []
     try:
+        check_ports(options.port, options.port + 1)
         memes = Path(options.memes).expanduser().absolute() if options.memes else sample_library(state)
         service, backend = write_configs(memes, options.model or DEMO_MODEL, options.port, state)
         start_all(programs, service, backend, options.port)
@@ -57,6 +60,20 @@ def main(argv: list[str] | None = None) -> int:
 
 def say(text: str) -> None:
     print(f"» {text}", file=sys.stderr, flush=True)
+
+
+def check_ports(*ports: int) -> None:
+    """Raises Failed when another program listens on one of them."""
+    for port in ports:
+        with socket.socket() as probe:
+            probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            try:
+                probe.bind(("127.0.0.1", port))
+            except OSError as error:
+                reason = "is in use already" if error.errno == errno.EADDRINUSE else f"cannot be used: {error.strerror}"
+                raise Failed(f"port {port} {reason}; stop what uses it, or choose another with PORT=") from error
+            except OverflowError as error:
+                raise Failed(f"there is no port {port}; choose another with PORT=") from error
 
 
 def sample_library(state: Path) -> Path:

@@ -61,7 +61,8 @@ class WorkerPool:
         try:
             if worker is None or worker.returncode is not None:
                 worker = await self._start()
-            return await asyncio.wait_for(exchange(worker, msgspec.msgpack.encode(request), answer), self._timeout)
+            async with asyncio.timeout(self._timeout):  # not wait_for: Python 3.11's may swallow a cancellation
+                return await exchange(worker, msgspec.msgpack.encode(request), answer)
         except TimeoutError as error:
             raise WorkerDied(f"took longer than {self._timeout:.0f} seconds") from error
         except (asyncio.IncompleteReadError, ConnectionError) as error:

@@ -7,7 +7,7 @@ from aiohttp import web
 from aiohttp.test_utils import TestServer
 
 from memesearch.clip.client import ClipClient, ModelChanged
-from memesearch.errors import BadRequest, Unavailable
+from memesearch.errors import BadRequest, Overloaded, Unavailable
 from memesearch.wire import ServiceConfig
 
 
@@ -30,10 +30,15 @@ async def test_a_refused_request_names_the_item(status: int) -> None:
     assert caught.value.index == 0
 
 
-@pytest.mark.parametrize("status", [403, 404, 405, 413, 429, 500, 502, 503, 504])
+@pytest.mark.parametrize("status", [403, 404, 405, 413, 500, 502, 503, 504])
 async def test_any_other_status_means_that_the_service_is_not_there_now(status: int) -> None:
     with pytest.raises(Unavailable, match=f"cannot answer now: status {status}"):
         await embed(status, b"<h1>somebody else</h1>")
+
+
+async def test_too_much_to_do_is_told_from_not_being_there() -> None:
+    with pytest.raises(Overloaded, match="too much to do: come back"):
+        await embed(429, msgspec.msgpack.encode("come back"))
 
 
 @pytest.mark.parametrize("body", [b"<h1>somebody else</h1>", b"", b"\x91\xa1\xff", msgspec.msgpack.encode([])])

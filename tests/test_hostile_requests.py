@@ -41,6 +41,10 @@ def program(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Program]:
         (b'{"terms": [{"predefined_embedding": "x"}]}', 404, "no predefined embedding"),
         (b'{"terms": [{"file": "../../etc/passwd"}]}', 404, "has no picture"),
         (b'{"terms": [{"text": "\\ud800"}]}', 400, "not valid JSON"),
+        (b'{"text": [' + b'["a", 1],' * 1000 + b'["a", 1]]}', 400, "length <= 64"),
+        (b'{"terms": [' + b'{"text": "a"},' * 64 + b'{"text": "a"}]}', 400, "length <= 64"),
+        (b'{"text": [["' + b"a" * 4001 + b'", 1]]}', 400, "at most 4,000 characters"),
+        (b'{"terms": [{"weight": 1e6, "embedding": [' + b"3e38," * 255 + b"3e38]}]}", 400, "larger than a search"),
         (b"[" * 100_000, 400, "the body is not"),
         (b"0" * (65 * 2**20), 413, "larger than"),
     ],
@@ -54,6 +58,26 @@ def test_a_bad_search_is_refused_in_one_sentence(program: Program, body: bytes, 
 def test_a_huge_number_of_results_is_simply_all_of_them(program: Program) -> None:
     assert len(program.post("", {"text": [["cat", 1]], "top_k": 10**9})) == 1
     assert program.post("", {}) == []
+
+
+def test_refused_queries_are_not_counted(program: Program) -> None:
+    before = program.metric("mse_terms_total"), program.metric("mse_queries_total")
+    program.refusal("", b'{"terms": [{"predefined_embedding": "x"}]}')
+    assert (program.metric("mse_terms_total"), program.metric("mse_queries_total")) == before
+
+
+@pytest.mark.parametrize("path", ["api/search?", "api/search?q=cat&", "api/failures?"])
+def test_an_offset_behind_everything_is_an_empty_page(program: Program, path: str) -> None:
+    for offset in (10**6, 2**63, 10**20):
+        answer = program.get(f"{path}offset={offset}")
+        assert answer.get("results", answer.get("failures")) == []
+
+
+def test_a_text_that_is_too_long_is_refused_in_an_address_too(program: Program) -> None:
+    with pytest.raises(urllib.error.HTTPError) as caught:
+        program.get("api/search?q=" + "a" * 4001)
+    assert caught.value.code == 400
+    caught.value.close()
 
 
 @pytest.mark.parametrize(

@@ -8,9 +8,13 @@ import sqlite3
 import subprocess
 import sys
 import time
+import urllib.request
 from collections.abc import Iterator
+from contextlib import closing
 from pathlib import Path
 
+import msgspec
+import numpy as np
 import open_clip
 import pytest
 import torch
@@ -207,21 +211,55 @@ def test_no_run_server_indexes_once_lists_failures_and_ends(tmp_path: Path, serv
     assert "'bad.png': is not a picture" in ended.stdout
 
 
+def old_database(folder: Path, service: Program, same_model: bool) -> dict[str, bytes]:
+    """Twenty pictures and the first implementation's database of them; returns its vectors."""
+    names = [f"{seed}.png" for seed in range(20)]
+    for seed, name in enumerate(names):
+        draw(folder / "pictures" / name, seed)
+    body = msgspec.msgpack.encode({"images": [(folder / "pictures" / name).read_bytes() for name in names]})
+    with urllib.request.urlopen(
+        urllib.request.Request(service.url, body, {"Content-Type": "application/msgpack"}), timeout=60
+    ) as answer:
+        vectors = [np.frombuffer(raw, "<f2") for raw in msgspec.msgpack.decode(answer.read())]
+    if not same_model:
+        vectors = [np.roll(vector, 1) for vector in vectors]
+    vectors = [
+        (vector * np.float16(0.5)).astype("<f2") for vector in vectors
+    ]  # some old databases are not of unit norm
+    with closing(sqlite3.connect(folder / "library.db")) as db:
+        db.execute("CREATE TABLE files (filename TEXT PRIMARY KEY, modtime REAL, embedding_vector BLOB)")
+        for name, vector in zip(names, vectors, strict=True):
+            modtime = (folder / "pictures" / name).stat().st_mtime
+            db.execute("INSERT INTO files VALUES (?, ?, ?)", (name, modtime, vector.tobytes()))
+        db.commit()
+    return {name: vector.tobytes() for name, vector in zip(names, vectors, strict=True)}
+
+
 def test_an_old_database_keeps_its_vectors_and_a_copy_of_itself(tmp_path: Path, service: Program) -> None:
-    pictures = tmp_path / "pictures"
-    draw(pictures / "old.png", 5)
-    vector = b"\x00<" + b"\x00\x00" * 255  # float16: 1, 0, 0, ...
-    database = sqlite3.connect(tmp_path / "library.db")
-    database.execute("CREATE TABLE files (filename TEXT PRIMARY KEY, modtime REAL, embedding_vector BLOB)")
-    modtime = (pictures / "old.png").stat().st_mtime
-    database.execute("INSERT INTO files VALUES ('old.png', ?, ?)", (modtime, vector))
-    database.commit()
-    database.close()
+    old_database(tmp_path, service, same_model=True)
     embedded = service.metric(IMAGES)
-    program = backend(tmp_path, service, pictures).start()
-    wait_for(lambda: program.get("")["n_total"] == 1)
-    found = program.post("", {"embeddings": [[1.0] + [0.0] * 255], "top_k": 5})
-    assert found == [{"score": 1.0, "file": "old.png"}]
-    assert service.metric(IMAGES) == embedded
+    program = backend(tmp_path, service, tmp_path / "pictures").start()
+    wait_for(lambda: program.get("")["n_total"] == 20)
+    assert service.metric(IMAGES) - embedded == 8  # the sample that shows whether it is the same model
+    for name in ("0.png", "19.png"):
+        best = program.post("", {"terms": [{"file": name}], "k": 1})["matches"][0]
+        assert best[1] == name
+        assert abs(best[0] - 1) < 0.01
     assert len(list(tmp_path.glob("library.db.before-upgrade-0-*"))) == 1
     program.stop()
+    with closing(sqlite3.connect(tmp_path / "library.db")) as db:
+        assert db.execute("SELECT count(*) FROM old_vectors").fetchone() == (0,)
+
+
+def test_an_old_databases_vectors_of_another_model_of_the_same_size_are_not_used(
+    tmp_path: Path, service: Program
+) -> None:
+    old = old_database(tmp_path, service, same_model=False)
+    program = backend(tmp_path, service, tmp_path / "pictures").start()
+    wait_for(lambda: program.get("")["n_total"] == 20)
+    program.stop()
+    with closing(sqlite3.connect(tmp_path / "library.db")) as db:
+        stored = {row[0] for row in db.execute("SELECT vector FROM vectors")}
+    assert len(stored) == 20
+    assert stored.isdisjoint(old.values())
+    assert "are another model's" in program.config.with_suffix(".log").read_text()

@@ -1,6 +1,7 @@
 """`make run`, without make: one command from nothing to a searchable library."""
 
 import json
+import socket
 import subprocess
 import sys
 import urllib.parse
@@ -61,3 +62,15 @@ def test_a_folder_that_is_not_there_is_said_and_nothing_is_left_running(tmp_path
     assert ended.returncode == 1
     assert "`files`: /no/such is not a folder" in ended.stderr
     assert subprocess.run(["pgrep", "-f", str(tmp_path)], check=False, capture_output=True).stdout == b""
+
+
+def test_a_port_that_is_taken_is_said_before_anything_is_started(tmp_path: Path) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        port = taken.getsockname()[1]
+        ended = subprocess.run(
+            [sys.executable, "-m", "memesearch.run", "--port", str(port), "--state", str(tmp_path / "state")],
+            cwd=PROJECT, capture_output=True, text=True, timeout=120,
+        )  # fmt: skip
+    assert ended.returncode == 1
+    assert ended.stderr.strip() == f"» port {port} is in use already; stop what uses it, or choose another with PORT="
+    assert not (tmp_path / "state").exists()

@@ -31,6 +31,11 @@ def old_database(path: Path, count: int = 3) -> Vectors:
     return vectors
 
 
+async def old_vectors(store: Store) -> Vectors:
+    times = await store.old_files(1025)
+    return {name: (modtime, await store.old_vector(name)) for name, modtime in times.items()}
+
+
 def schema(path: Path) -> tuple[int, list[tuple[str, ...]]]:
     with closing(sqlite3.connect(path)) as db:
         version = db.execute("PRAGMA user_version").fetchone()[0]
@@ -72,7 +77,7 @@ async def test_the_first_implementations_database_keeps_every_vector_and_a_copy_
     path = tmp_path / "library.db"
     vectors = old_database(path, 500)
     async with Store.open(path) as store:
-        assert await store.old_vectors() == vectors
+        assert await old_vectors(store) == vectors
         assert await store.known_files() == {}
     assert schema(path) == fresh
     (copy,) = copies(path)
@@ -131,8 +136,18 @@ async def test_an_upgrade_that_is_killed_is_done_again_and_loses_nothing(
     upgrade_until_killed(path, statement)
     assert schema(path)[0] == 0
     async with Store.open(path) as store:
-        assert await store.old_vectors() == vectors
+        assert await old_vectors(store) == vectors
     assert schema(path) == fresh
+
+
+async def test_old_rows_without_a_time_do_not_stop_the_upgrade(tmp_path: Path) -> None:
+    path = tmp_path / "library.db"
+    with closing(sqlite3.connect(path)) as db:
+        db.execute(OLD_TABLE)
+        db.execute("INSERT INTO files VALUES ('timeless.png', NULL, ?)", (bytes(1025),))
+        db.commit()
+    async with Store.open(path) as store:
+        assert await store.old_files(1025) == {"timeless.png": 0.0}
 
 
 async def refusal(path: Path) -> str:

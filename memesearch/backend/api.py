@@ -26,21 +26,25 @@ from memesearch.backend.parts import (
 from memesearch.errors import BadRequest
 from memesearch.library.library import Library
 from memesearch.library.records import Hit
-from memesearch.search.query import Ranked, Term
+from memesearch.search.query import Ranked, Term, Terms
 from memesearch.web import decode_json, metrics
 
 SNIPPET_LENGTH = 300
+MAX_FAILURES = 2**31  # more files than a library has; SQLite takes no larger numbers than 2**63
 
 
 class SearchBody(msgspec.Struct, forbid_unknown_fields=True):
-    terms: list[Term] = []
+    terms: Terms = []
     k: int = 100
     offset: int = 0
 
 
 async def search_get(request: web.Request) -> web.Response:
     """`GET /api/search?q=...&k=&offset=`: several `q` are several terms."""
-    terms = [Term(text=text) for text in request.query.getall("q", []) if text.strip()]
+    try:
+        terms = [Term(text=text) for text in request.query.getall("q", []) if text.strip()]
+    except ValueError as error:  # a text that is too long
+        raise BadRequest(str(error)) from error
     return await answer(request.app, SearchBody(terms, number(request, "k", 100), number(request, "offset", 0)))
 
 
@@ -59,18 +63,19 @@ async def answer(app: web.Application, body: SearchBody) -> web.Response:
     if body.k < 0 or body.offset < 0:
         raise BadRequest("`k` and `offset` cannot be negative")
     started = time.perf_counter()
-    library, k = app[LIBRARY], min(body.k, MAX_RESULTS)
-    end = min(body.offset + k, MAX_RESULTS)
+    library, k, offset = app[LIBRARY], min(body.k, MAX_RESULTS), min(body.offset, MAX_RESULTS)
+    end = min(offset + k, MAX_RESULTS)
     if body.terms:
-        count_query(body.terms)
         with SEARCH_TIME.time():
             ranked, notices = await app[SEARCHER].fused(
-                body.terms, MAX_RESULTS if body.offset else max(end, 1000), library.index
+                body.terms, MAX_RESULTS if offset else max(end, 1000), library.index
             )
-        total = max(len(ranked), min(len(library.index.flat), MAX_RESULTS)) if library.index else len(ranked)
-        page = ranked[body.offset : end]
+        count_query(body.terms)
+        by_vector = 0 if notices or not library.index else min(len(library.index.flat), MAX_RESULTS)
+        total = max(len(ranked), by_vector)
+        page = ranked[offset:end]
     else:
-        newest = await library.store.newest(k, body.offset)
+        newest = await library.store.newest(end - offset, offset)
         page = [Ranked(content, 0.0, None, None) for content in newest]
         total, notices = min((await library.store.counts())["contents"], MAX_RESULTS), []
     hits = await library.store.hits([entry.content_id for entry in page])
@@ -100,7 +105,7 @@ async def status(request: web.Request) -> web.Response:
 async def describe(library: Library, ocr: bool) -> dict[str, Any]:
     """Counts, progress and the embedding service's state."""
     counts = await library.store.counts()
-    indexing, reading = library.indexing.report(), library.reading.report()
+    indexing, reading = library.indexing.report(), library.texts.progress.report()
     if library.problem:
         indexing.state, indexing.message = "waiting", library.problem
     config, problem = library.client.config, library.client.problem
@@ -129,7 +134,7 @@ async def failures(request: web.Request) -> web.Response:
     store = request.app[LIBRARY].store
     rows = [
         {"file": path, "reason": reason, "at": datetime.fromtimestamp(at, UTC).isoformat(timespec="seconds")}
-        for path, reason, at in await store.failures(limit, offset)
+        for path, reason, at in await store.failures(limit, min(offset, MAX_FAILURES))
     ]
     return plain({"total": (await store.counts())["failures"], "failures": rows})
 

@@ -1,7 +1,7 @@
 """The fixed formats of the backend: both generations of `POST /`, reloading, and `GET /` for programs."""
 
 import base64
-from typing import Any
+from typing import Annotated, Any
 
 import msgspec
 from aiohttp import web
@@ -21,7 +21,7 @@ from memesearch.backend.parts import (
 from memesearch.errors import BadRequest, NotFound
 from memesearch.library.records import Hit
 from memesearch.search.live import LiveIndex
-from memesearch.search.query import Term
+from memesearch.search.query import FEW, Term, Terms
 from memesearch.web import decode_json
 
 Weighted = tuple[str, float]
@@ -30,11 +30,11 @@ Weighted = tuple[str, float]
 class Query(msgspec.Struct):
     """Either generation of the body; which one is told by the keys that are there."""
 
-    text: list[Weighted] = []
-    images: list[Weighted] = []
-    embeddings: list[list[float]] = []
+    text: Annotated[list[Weighted], FEW] = []
+    images: Annotated[list[Weighted], FEW] = []
+    embeddings: Annotated[list[list[float]], FEW] = []
     top_k: int = 4000
-    terms: list[Term] | None = None
+    terms: Terms | None = None
     k: int = 1000
     include_video: bool = False
     debug_enabled: bool = False
@@ -76,13 +76,13 @@ def thumbnail_id(file: str) -> str:
 
 async def ranked_files(app: web.Application, terms: list[Term], limit: int) -> list[tuple[float, str, Hit]]:
     """(score, file, picture), best first; copies of one picture are files of their own."""
-    count_query(terms)
     if limit < 0:
         raise BadRequest("the number of results cannot be negative")
     if not terms or limit == 0:
         return []
     index = index_of(app)
     vector = await app[SEARCHER].query_vector(terms, index)
+    count_query(terms)
     return await files_near(app, vector, min(limit, MAX_RESULTS), index)
 
 
@@ -119,7 +119,7 @@ async def root(request: web.Request) -> web.StreamResponse:
 async def reload_index(request: web.Request) -> web.Response:
     """`POST /reload_index`: JSON `true` once the index holds exactly what is on disk."""
     RELOADS.inc()
-    await request.app[LIBRARY].reload(patient=False)
+    await request.app[LIBRARY].reload()
     return web.json_response(True)
 
 

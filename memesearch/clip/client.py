@@ -12,11 +12,12 @@ import msgspec
 from PIL import Image
 
 from memesearch import wire
-from memesearch.errors import BadRequest, MemeSearchError, Unavailable
+from memesearch.errors import BadRequest, MemeSearchError, Overloaded, Unavailable
 
 log = logging.getLogger(__name__)
 FIRST_PAUSE, LONGEST_PAUSE = 0.5, 15.0  # seconds between tries while the service is away
-TIMEOUT = aiohttp.ClientTimeout(total=600, connect=5)
+BULK = aiohttp.ClientTimeout(total=600, connect=5)
+ASKED = aiohttp.ClientTimeout(total=20, connect=5)  # somebody waits, and can be answered by words alone
 
 
 class ModelChanged(MemeSearchError):
@@ -38,7 +39,7 @@ class ClipClient:
     async def refresh(self) -> wire.ServiceConfig:
         """Ask the service what it is. Raises Unavailable."""
         try:
-            raw, _ = await self._request("GET", "config")
+            raw, _ = await self._request("GET", "config", ASKED)
             config = msgspec.msgpack.decode(raw, type=wire.ServiceConfig)
         except (BadRequest, msgspec.DecodeError, UnicodeDecodeError) as error:
             self.problem = f"{self.url} does not speak like an embedding service: {error}"
@@ -61,30 +62,33 @@ class ClipClient:
                 pause = min(pause * 2, LONGEST_PAUSE)
 
     async def embed_text(self, texts: list[str], model_id: str) -> list[bytes]:
-        """float16 vectors of texts. Raises Unavailable, ModelChanged, BadRequest."""
-        return await self._embed({"text": texts}, len(texts), model_id)
+        """float16 vectors of texts, for somebody who waits. Raises what `embed_pictures` raises."""
+        return await self._embed({"text": texts}, len(texts), model_id, ASKED)
 
     async def embed_pictures(self, pictures: list[bytes], model_id: str) -> list[bytes]:
-        """float16 vectors of encoded pictures. Raises Unavailable, ModelChanged, BadRequest (with index)."""
-        return await self._embed({"images": pictures}, len(pictures), model_id)
+        """float16 vectors of encoded pictures, for somebody who waits.
+
+        Raises:
+            Unavailable, Overloaded, ModelChanged, BadRequest (with index).
+        """
+        return await self._embed({"images": pictures}, len(pictures), model_id, ASKED)
 
     async def embed_pixels(self, pictures: list[bytes], model_id: str) -> list[bytes]:
         """float16 vectors of pictures fitted to the model's size, RGB pixels each, as bulk work.
 
         Raises:
-            Unavailable, ModelChanged, BadRequest (with index).
+            Unavailable, Overloaded, ModelChanged, BadRequest (with index, from services that tell it).
         """
         assert self.config is not None
         width, height = self.config.image_size
         if not self.config.pixels:  # a service that only speaks the fixed protocol
-            return await self._embed(
-                {"images": [as_bmp(raw, width, height) for raw in pictures]}, len(pictures), model_id
-            )
+            bitmaps = [as_bmp(raw, width, height) for raw in pictures]
+            return await self._embed({"images": bitmaps}, len(pictures), model_id, BULK)
         header = wire.PixelHeader(len(pictures), width, height)
         pieces = [header.pack(), *pictures]
         described = {"Content-Type": wire.PIXELS, "X-Priority": "bulk", "Content-Length": str(sum(map(len, pieces)))}
         try:
-            raw, headers = await self._request("POST", "pixels", one_by_one(pieces), described)
+            raw, headers = await self._request("POST", "pixels", BULK, one_by_one(pieces), described)
         except BadRequest as error:
             if error.index is not None:
                 raise
@@ -96,8 +100,10 @@ class ClipClient:
         vectors = [raw[start : start + size] for start in range(0, len(raw), size)]
         return self._checked(vectors, headers, len(pictures), model_id)
 
-    async def _embed(self, body: dict[str, Any], count: int, model_id: str) -> list[bytes]:
-        raw, headers = await self._request("POST", "", wire.pack(body), {"Content-Type": wire.MESSAGEPACK})
+    async def _embed(
+        self, body: dict[str, Any], count: int, model_id: str, timeout: aiohttp.ClientTimeout
+    ) -> list[bytes]:
+        raw, headers = await self._request("POST", "", timeout, wire.pack(body), {"Content-Type": wire.MESSAGEPACK})
         try:
             vectors = msgspec.msgpack.decode(raw, type=list[bytes])
         except msgspec.DecodeError as error:
@@ -106,23 +112,26 @@ class ClipClient:
 
     def _checked(self, vectors: list[bytes], headers: Any, count: int, model_id: str) -> list[bytes]:
         told = headers.get("X-Model-Id", model_id)
-        expected = self.config.embedding_size * 2 if self.config else None
-        if told != model_id or any(len(vector) != expected for vector in vectors):
+        if told != model_id:
             raise ModelChanged(f"the embedding service now serves {told}; pictures have to be embedded anew first")
         if len(vectors) != count:
             raise Unavailable(f"{self.url} answered {len(vectors)} vectors to {count} items")
+        size = self.config.embedding_size if self.config else 0
+        if any(len(vector) != 2 * size for vector in vectors):
+            raise Unavailable(f"{self.url} says that its vectors have {size} numbers, but sends others")
         return vectors
 
     async def _request(
         self,
         method: str,
         path: str,
+        timeout: aiohttp.ClientTimeout,
         body: bytes | AsyncIterator[bytes] | None = None,
         headers: dict[str, str] | None = None,
     ) -> tuple[bytes, Any]:
         try:
             async with self._session.request(
-                method, self.url + path, data=body, headers=headers, timeout=TIMEOUT
+                method, self.url + path, data=body, headers=headers, timeout=timeout
             ) as response:
                 raw = await response.read()
         except (aiohttp.ClientError, TimeoutError, OSError) as error:
@@ -132,6 +141,8 @@ class ClipClient:
             self.problem = None
             return raw, response.headers
         message = describe(raw, response.status)
+        if response.status == 429:
+            raise Overloaded(f"the embedding service at {self.url} has too much to do: {message}")
         if response.status not in (400, 422):  # only these say that it is the request's fault
             self.problem = f"the embedding service at {self.url} cannot answer now: {message}"
             raise Unavailable(self.problem)

@@ -19,6 +19,7 @@ from memesearch.workers import answer_requests
 
 MEMORY_BYTES = 4 * 2**30
 MAX_FILE_BYTES = 500 * 2**20
+HASH_BYTES = 16
 
 
 class DecodeRequest(msgspec.Struct):
@@ -39,7 +40,7 @@ class Decoded(msgspec.Struct):
 
 
 def hash_bytes(raw: bytes) -> bytes:
-    return hashlib.blake2b(raw, digest_size=16).digest()
+    return hashlib.blake2b(raw, digest_size=HASH_BYTES).digest()
 
 
 def decode(request: DecodeRequest) -> Decoded:

@@ -6,6 +6,8 @@ by what waits for it. Killing any process loses at most the batches in flight.
 """
 
 import asyncio
+import contextlib
+import hashlib
 import logging
 from collections.abc import Awaitable, Callable, Iterator
 from pathlib import Path
@@ -14,8 +16,9 @@ import msgspec
 
 from memesearch import wire
 from memesearch.clip.client import ClipClient, ModelChanged
-from memesearch.errors import BadRequest, Unavailable
-from memesearch.library.decode_worker import MAX_FILE_BYTES, Decoded, DecodeRequest, hash_bytes
+from memesearch.errors import BadRequest, MemeSearchError, Overloaded, Unavailable
+from memesearch.library.decode_worker import HASH_BYTES, MAX_FILE_BYTES, Decoded, DecodeRequest
+from memesearch.library.old_vectors import OldVectors
 from memesearch.library.progress import Progress
 from memesearch.library.ready import Prepared, Ready
 from memesearch.library.records import FileStat
@@ -24,6 +27,7 @@ from memesearch.picture import Preprocessing
 from memesearch.workers import WorkerDied, WorkerPool
 
 log = logging.getLogger(__name__)
+PATIENCE_SECONDS = 10.0  # a service that restarts behind a proxy is soon back; after that the run is given up
 CHANGED_WHILE_READ = "changed or vanished while it was read; it is looked at again at the next scan"
 
 
@@ -51,14 +55,19 @@ class Ingest:
         self._root, self._store, self._client = root, store, client
         self._decoders, self._limits = decoders, limits
         self._progress, self._stored = progress, stored
-        self._old: dict[str, tuple[float, bytes]] = {}
         self._same_bytes: dict[bytes, list[FileStat]] = {}  # files waiting for one content to be embedded
         self._failures: list[tuple[FileStat, str]] = []
 
     async def run(self, files: list[FileStat], config: wire.ServiceConfig, model: int) -> None:
-        """Make `files` searchable or record why not. Raises ModelChanged when the service switched."""
+        """Make `files` searchable or record why not; what was stored stays, also when this raises.
+
+        Raises:
+            ModelChanged: the service switched to another model.
+            Unavailable: the service has not answered for PATIENCE_SECONDS, or the database cannot be written.
+        """
         self._config, self._model = config, model
-        self._old = await self._store.old_vectors()
+        self._old = OldVectors(self._store, config.embedding_size)
+        await self._old.load(files, self._embed_alone)
         parallel = self._limits.requests_in_flight or config.parallel
         self._ready = Ready(config.batch, parallel)
         todo = iter(files)
@@ -67,9 +76,29 @@ class Ingest:
                 group.create_task(self._prepare_all(todo))
                 for _ in range(parallel):
                     group.create_task(self._embed_batches())
-        except* ModelChanged as group_error:
-            raise group_error.exceptions[0] from None
-        await self._store_failures()
+        except BaseExceptionGroup as group_error:
+            raise first_of(group_error) from None
+        finally:
+            await self._store_failures()
+
+    async def link_known(self, files: list[FileStat], model: int) -> int:
+        """Without the service: make those of `files` searchable whose bytes are known already.
+
+        Returns:
+            How many were.
+        """
+        linked = 0
+        for file in files:
+            digest = None
+            with contextlib.suppress(OSError):
+                digest = await asyncio.to_thread(hash_file, self._root / file.path)
+            content_id = None if digest is None else await self._store.content_of(digest, model)
+            if content_id is not None:
+                await self._store.link([(file, content_id)])
+                linked += 1
+            self._progress.advance(1)
+        await self._stored()
+        return linked
 
     async def _prepare_all(self, todo: Iterator[FileStat]) -> None:
         async def prepare_some() -> None:
@@ -106,29 +135,34 @@ class Ingest:
         await self._decode(file, digest)
 
     async def _decode(self, file: FileStat, digest: bytes) -> None:
-        want = Preprocessing(
-            *self._config.image_size, self._config.resize_mode, self._config.interpolation, self._config.fill_color
-        )
-        try:
-            request = DecodeRequest(str(self._root / file.path), digest, want)
-            decoded = await self._decoders.call(request, Decoded)
-        except WorkerDied as error:
-            decoded = Decoded(problem=str(error))
+        decoded = await self._decoded(file, digest)
         if decoded.content is None:
             files = self._same_bytes.pop(digest)
             reason = decoded.problem or CHANGED_WHILE_READ
             await self._fail(files, reason, remember=not decoded.changed)
             return
-        if (vector := self._old_vector(file)) is not None:
+        if (vector := await self._old.vector(file)) is not None:
             await self._add([(Prepared(decoded.content, []), [vector])])
             return
         await self._ready.put(Prepared(decoded.content, decoded.frames))
 
-    def _old_vector(self, file: FileStat) -> bytes | None:
-        """The vector that the first implementation stored for this very file, if it has the model's size."""
-        modtime, vector = self._old.get(file.path, (0.0, b""))
-        unchanged = abs(modtime - file.mtime_ns / 1e9) < 1e-3
-        return vector if unchanged and len(vector) == 2 * self._config.embedding_size else None
+    async def _decoded(self, file: FileStat, digest: bytes) -> Decoded:
+        want = Preprocessing(
+            *self._config.image_size, self._config.resize_mode, self._config.interpolation, self._config.fill_color
+        )
+        try:
+            return await self._decoders.call(DecodeRequest(str(self._root / file.path), digest, want), Decoded)
+        except WorkerDied as error:
+            return Decoded(problem=str(error))
+
+    async def _embed_alone(self, file: FileStat) -> bytes | None:
+        """The vector of a file's first frame; None when it cannot be had."""
+        try:
+            digest = await asyncio.to_thread(hash_file, self._root / file.path)
+            decoded = await self._decoded(file, digest) if digest is not None else Decoded()
+            return (await self._embed_steadily(decoded.frames[:1]))[0] if decoded.frames else None
+        except (OSError, BadRequest):
+            return None
 
     async def _embed_batches(self) -> None:
         while batch := await self._ready.take():
@@ -142,8 +176,13 @@ class Ingest:
         while left:
             flat = [frame for item in left for frame in item.frames]
             try:
-                vectors = iter(await self._embed_patiently(flat))
+                vectors = iter(await self._embed_steadily(flat))
             except BadRequest as error:
+                if error.index is None and len(left) > 1:  # it does not say which one: halve until it is clear
+                    middle = len(left) // 2
+                    rows = await self._embed(left[:middle]) + await self._embed(left[middle:])
+                    by_item = dict(zip(map(id, left), rows, strict=True))
+                    return [by_item.get(id(item), []) for item in batch]
                 culprits = [item for item in left if owns(item, left, error.index)] or left
                 for item in culprits:
                     await self._fail(self._same_bytes.pop(item.content.hash, []), str(error))
@@ -153,32 +192,35 @@ class Ingest:
             return [embedded.get(id(item), []) for item in batch]
         return [[] for _ in batch]
 
-    async def _embed_patiently(self, frames: list[bytes]) -> list[bytes]:
-        """Wait for the service as long as it takes. Raises ModelChanged when another model came back."""
+    async def _embed_steadily(self, frames: list[bytes]) -> list[bytes]:
+        """Try again while the service is busy, and for a while when it is away. Raises what `run` says."""
         assert self._config.model_id is not None
+        loop = asyncio.get_running_loop()
+        give_up = loop.time() + PATIENCE_SECONDS
         while True:
             try:
-                return await self._client.embed_pixels(frames, self._config.model_id)
+                vectors = await self._client.embed_pixels(frames, self._config.model_id)
+                self._progress.go_on()
+                return vectors
+            except Overloaded:
+                give_up = loop.time() + PATIENCE_SECONDS
             except Unavailable as error:
+                if loop.time() > give_up:
+                    raise
                 self._progress.wait(str(error))
-                await asyncio.sleep(1)
-                config = await self._client.wait_until_ready(self._progress.wait)
+            await asyncio.sleep(1)
+            with contextlib.suppress(Unavailable):
+                config = await self._client.refresh()
                 if config.model_id != self._config.model_id:
-                    raise ModelChanged(f"the embedding service came back with {config.model_id}") from error
-                self._progress.state, self._progress.message = "indexing", None
+                    raise ModelChanged(f"the embedding service came back with {config.model_id}")
 
     async def _add(self, embedded: list[tuple[Prepared, list[bytes]]]) -> None:
-        rows, count, matched = [], 0, []
-        for item, vectors in embedded:
-            files = self._same_bytes.pop(item.content.hash, [])
-            rows.append((item.content, vectors, files))
-            count += len(files)
-            matched += [file.path for file in files if file.path in self._old]
+        rows = [(item.content, vectors, self._same_bytes.pop(item.content.hash, [])) for item, vectors in embedded]
+        files = [file for _, _, same in rows for file in same]
         if rows:
             await self._store.add(self._model, rows)
-        if matched:
-            await self._store.forget_old_vectors(matched)
-        await self._done(count)
+            await self._old.forget(files)
+        await self._done(len(files))
 
     async def _done(self, count: int) -> None:
         self._progress.advance(count)
@@ -204,7 +246,22 @@ def hash_file(path: Path) -> bytes | None:
     """BLAKE2b-128 of a file's bytes; None when it is too large to be a picture."""
     if path.stat().st_size > MAX_FILE_BYTES:
         return None
-    return hash_bytes(path.read_bytes())
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, lambda: hashlib.blake2b(digest_size=HASH_BYTES)).digest()
+
+
+def first_of(group: BaseExceptionGroup[BaseException]) -> BaseException:
+    """The first error of a group, however deep; an unexpected one is not hidden behind an expected one."""
+    leaves = list(leaves_of(group))
+    return next((leaf for leaf in leaves if not isinstance(leaf, MemeSearchError)), leaves[0])
+
+
+def leaves_of(error: BaseException) -> Iterator[BaseException]:
+    if isinstance(error, BaseExceptionGroup):
+        for inner in error.exceptions:
+            yield from leaves_of(inner)
+    else:
+        yield error
 
 
 def owns(item: Prepared, items: list[Prepared], index: int | None) -> bool:

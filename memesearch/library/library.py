@@ -1,12 +1,11 @@
-"""The library: keeps the store and the index equal to what is on disk, and reads the texts.
+"""The library: keeps the store and the index equal to what is on disk.
 
-One `reload` at a time. The order inside makes any crash harmless: new and changed files are linked
-before vanished ones are forgotten, so a renamed file finds its content; each transaction leaves the
+One run at a time. The order inside makes any crash harmless: new and changed files are linked before
+vanished ones are forgotten, so that a renamed picture is searchable throughout; each transaction leaves the
 database true; the index follows by sequence number.
 """
 
 import asyncio
-import contextlib
 import logging
 from pathlib import Path
 
@@ -14,22 +13,21 @@ import msgspec
 
 from memesearch import wire
 from memesearch.clip.client import ClipClient, ModelChanged
-from memesearch.errors import Unavailable
+from memesearch.errors import MemeSearchError, Unavailable
 from memesearch.library.ingest import Ingest, Limits
-from memesearch.library.ocr_worker import ReadRequest, ReadText
 from memesearch.library.progress import Progress
+from memesearch.library.reading import TextReading
 from memesearch.library.records import FileStat
 from memesearch.library.scan import difference, scan
 from memesearch.library.store import Store
 from memesearch.search.live import LiveIndex
-from memesearch.workers import WorkerDied, WorkerPool
+from memesearch.workers import WorkerPool
 
 log = logging.getLogger(__name__)
 DECODE_SECONDS = 60.0
-OCR_SECONDS = 120.0
 LOG_SECONDS = 2.0
 CHECK_SECONDS = 10.0  # how often the embedding service is asked which model it has
-TEXTS_AT_ONCE = 8
+MODEL_CHANGES = 5  # in one run, before it is given up: two services with different models behind one address
 
 
 class Summary(msgspec.Struct):
@@ -48,14 +46,14 @@ class Library:
         self.root, self.store, self.client = root, store, client
         self.index: LiveIndex | None = None
         self.indexing = Progress()
-        self.reading = Progress()
+        self.texts = TextReading(root, store, self.indexing)
         self.switching_to: str | None = None
-        self.problem: str | None = None
+        self.problem: str | None = None  # why the last run did not end well
         self._limits = limits
         self._decoders = WorkerPool("memesearch.library.decode_worker", limits.decoders, DECODE_SECONDS)
-        self._readers = WorkerPool("memesearch.library.ocr_worker", 1, OCR_SECONDS)
-        self._reloading = asyncio.Lock()
-        self._something_new = asyncio.Event()
+        self._one_run = asyncio.Lock()
+        self._next: asyncio.Task[Summary] | None = None
+        self._runs: set[asyncio.Task[Summary]] = set()
 
     async def open(self) -> None:
         """Build the index of the model that was active last; no embedding service is needed."""
@@ -65,32 +63,62 @@ class Library:
             await self.index.catch_up()
 
     async def close(self) -> None:
+        """Stop what is running; the next start goes on with it."""
+        for run in self._runs:
+            run.cancel()
+        await asyncio.gather(*self._runs, return_exceptions=True)
         await self._decoders.close()
-        await self._readers.close()
+        await self.texts.close()
 
-    async def reload(self, patient: bool) -> Summary:
+    async def reload(self) -> Summary:
         """Make database and index hold exactly what is on disk.
 
-        Args:
-            patient: wait for an embedding service that is away, instead of raising.
+        Who asks while a run is under way gets the one after it, together with all others who ask. A run goes on
+        when nobody waits for it any more.
+
         Raises:
-            Unavailable: the folder cannot be read, or (not patient) the service does not answer.
+            Unavailable: the folder cannot be read, the embedding service does not answer, or the database cannot
+                be written. What could be done without them is done.
         """
-        async with self._reloading:
+        if self._next is None:
+            self._next = asyncio.create_task(self._run())
+            self._runs.add(self._next)
+            self._next.add_done_callback(self._ended)
+        return await asyncio.shield(self._next)
+
+    def _ended(self, run: "asyncio.Task[Summary]") -> None:
+        self._runs.discard(run)
+        if run is self._next:
+            self._next = None
+        if not run.cancelled():
+            run.exception()  # told to whoever waits, and in `problem`
+
+    async def _run(self) -> Summary:
+        async with self._one_run:
+            self._next = None
             try:
-                while True:
-                    try:
-                        return await self._reload(patient)
-                    except ModelChanged as error:
-                        log.warning("%s: looking again", error)
+                summary = await self._steadily()
+                self.problem = None
+                return summary
+            except MemeSearchError as error:
+                self.problem = str(error)
+                raise
             finally:
                 self.indexing.finish()
-                self._something_new.set()
+                self.texts.news.set()
 
-    async def _reload(self, patient: bool) -> Summary:
+    async def _steadily(self) -> Summary:
+        for _ in range(MODEL_CHANGES):
+            try:
+                return await self._look()
+            except ModelChanged as error:
+                log.warning("%s: looking again", error)
+                await asyncio.sleep(1)
+        raise Unavailable("the embedding service changes its model all the time: are several behind one address?")
+
+    async def _look(self) -> Summary:
         self.indexing.start("scanning", 0)
         found = await asyncio.to_thread(scan, self.root)
-        self.problem = None
         refused = {path: FileStat(path, 0, 0) for path in found.refused}
         on_disk = {**found.files, **refused}
         known = await self.store.known_files()
@@ -101,42 +129,52 @@ class Library:
         await self.store.fail([(file, found.refused[file.path]) for file in new_refused])
         changed = [file for file in change.changed if file.path not in refused]
         try:
-            config = await self._service(patient)
-            await self._embed(changed, config)
-        except Unavailable:
-            if not changed:
-                await self._forget(change.gone)
-                return await self._summary(len(on_disk), 0, len(change.gone))
-            raise
-        await self._forget(change.gone)
+            await self._index(changed, found.files, [known[path] for path in change.gone])
+        finally:  # a picture that is gone is not shown, whatever else went wrong
+            await self.store.remove(change.gone)
+            await self._follow()
         return await self._summary(len(on_disk), len(changed), len(change.gone))
 
-    async def _service(self, patient: bool) -> wire.ServiceConfig:
-        return await (self.client.wait_until_ready(self.indexing.wait) if patient else self.client.refresh())
-
-    async def _embed(self, changed: list[FileStat], config: wire.ServiceConfig) -> None:
+    async def _index(self, changed: list[FileStat], on_disk: dict[str, FileStat], gone: list[FileStat]) -> None:
+        try:
+            config = await self.client.refresh()
+        except Unavailable:
+            if await self._link_renamed(changed, gone) < len(changed):
+                raise
+            return
         assert config.model_id is not None
         model = await self.store.model_number(config.model_id, config.embedding_size)
         if self.index is None or (self.index.model != model and not len(self.index.flat)):
             await self._activate(model, config)
         assert self.index is not None
         self.switching_to = config.model_id if self.index.model != model else None
-        missing = await self.store.files_without_vectors(model)
         again = {file.path for file in changed}
+        missing = [file for file in await self.store.files_without_vectors(model) if file.path in on_disk]
         todo = changed + [file for file in missing if file.path not in again]
         if todo:
             log.info("indexing %d pictures with %s", len(todo), config.model_id)
         self.indexing.start("indexing", len(todo))
-        ingest = Ingest(self.root, self.store, self.client, self._decoders, self._limits, self.indexing, self._follow)
         reporter = asyncio.create_task(self._log_progress())
         try:
-            await ingest.run(todo, config, model)
+            await self._ingest().run(todo, config, model)
         finally:
             reporter.cancel()
         if self.index.model != model:
             await self._activate(model, config)
             self.switching_to = None
             log.info("switched to %s", config.model_id)
+
+    async def _link_renamed(self, changed: list[FileStat], gone: list[FileStat]) -> int:
+        """What can be done without the service. Returns how many files were renamed ones."""
+        if self.index is None:
+            return 0
+        before = {(file.mtime_ns, file.size) for file in gone}
+        renamed = [file for file in changed if (file.mtime_ns, file.size) in before]
+        self.indexing.start("indexing", len(renamed))
+        return await self._ingest().link_known(renamed, self.index.model)
+
+    def _ingest(self) -> Ingest:
+        return Ingest(self.root, self.store, self.client, self._decoders, self._limits, self.indexing, self._follow)
 
     async def _activate(self, model: int, config: wire.ServiceConfig) -> None:
         """Answer with `model`'s vectors from now on; the old index serves until the new one is built."""
@@ -148,11 +186,7 @@ class Library:
     async def _follow(self) -> None:
         if self.index is not None:
             await self.index.catch_up()
-        self._something_new.set()
-
-    async def _forget(self, gone: list[str]) -> None:
-        await self.store.remove(gone)
-        await self._follow()
+        self.texts.news.set()
 
     async def _summary(self, looked_at: int, changed: int, gone: int) -> Summary:
         counts = await self.store.counts()
@@ -172,56 +206,35 @@ class Library:
             log.info("indexing: %s", self.indexing.report())
 
     async def keep_in_step(self) -> None:
-        """The background task: index at start, and anew whenever the service has got another model."""
+        """The background task: index at start, after a failure, and whenever the service has got another model."""
         outdated = True
         while True:
-            try:
-                if outdated:
-                    await self.reload(patient=True)
-            except Unavailable as error:
-                self.problem = str(error)
-                log.error("%s; trying again in %.0f s", error, CHECK_SECONDS)
+            if outdated:
+                try:
+                    await self.reload()
+                except MemeSearchError as error:
+                    log.error("%s; indexing goes on as soon as that is over", error)
+                    await self._until_worth_trying()
+                    continue
             await asyncio.sleep(CHECK_SECONDS)
             outdated = self.problem is not None or await self._has_another_model()
 
+    async def _until_worth_trying(self) -> None:
+        """Wait for a service that is away; when it answers at once, something else is wrong that takes time."""
+        loop = asyncio.get_running_loop()
+        asked = loop.time()
+        await self.client.wait_until_ready(self._tell)
+        if loop.time() - asked < 1:
+            await asyncio.sleep(CHECK_SECONDS)
+
+    def _tell(self, problem: str) -> None:
+        self.problem = problem
+
     async def _has_another_model(self) -> bool:
-        if self._reloading.locked():
+        if self._one_run.locked():
             return False
-        with contextlib.suppress(Unavailable):
+        try:
             config = await self.client.refresh()
-            return self.index is not None and config.model_id != self.index.model_id
-        return False
-
-    async def read_texts(self) -> None:
-        """The background task that reads text from pictures, whenever nothing is being indexed."""
-        while True:
-            self._something_new.clear()
-            await self._read_all_texts()
-            self.reading.finish()
-            await self._something_new.wait()
-            while self.indexing.state != "idle":
-                await asyncio.sleep(0.5)
-
-    async def _read_all_texts(self) -> None:
-        counts = await self.store.counts()
-        left = counts["contents"] - counts["texts"]
-        if left:
-            log.info("reading the text of %d pictures", left)
-            self.reading.start("reading", left)
-        reported = asyncio.get_running_loop().time()
-        while batch := await self.store.unread(TEXTS_AT_ONCE):
-            while self.indexing.state not in ("idle", "waiting"):
-                await asyncio.sleep(0.5)
-            texts = []
-            for content_id, path in batch:
-                try:
-                    text = (await self._readers.call(ReadRequest(str(self.root / path)), ReadText)).text
-                except WorkerDied as error:
-                    log.warning("no text from %r: the reader %s", path, error)
-                    text = ""
-                texts.append((content_id, text))
-            await self.store.set_texts(texts)
-            self.reading.advance(len(texts))
-            if asyncio.get_running_loop().time() - reported > 10:
-                reported = asyncio.get_running_loop().time()
-                log.info("reading text: %s", self.reading.report())
+        except MemeSearchError:
+            return False
+        return self.index is not None and config.model_id != self.index.model_id

@@ -80,13 +80,18 @@ def step_1(db: sqlite3.Connection) -> None:
             db.execute(statement)
     if old:
         db.execute(
-            "INSERT INTO old_vectors SELECT filename, modtime, embedding_vector FROM files_before"
+            "INSERT INTO old_vectors SELECT filename, coalesce(modtime, 0), embedding_vector FROM files_before"
             " WHERE embedding_vector IS NOT NULL"
         )
         db.execute("DROP TABLE files_before")
 
 
-STEPS = [step_1]
+def step_2(db: sqlite3.Connection) -> None:
+    """Contents that nothing uses any more are deleted without reading all vectors."""
+    db.execute("CREATE INDEX vectors_by_content ON vectors(content_id)")
+
+
+STEPS = [step_1, step_2]
 
 
 def upgrade(path: Path) -> None:

@@ -14,6 +14,7 @@ import numpy as np
 
 from memesearch import picture
 from memesearch.errors import UnreadablePicture
+from memesearch.library.decode_worker import hash_bytes
 from memesearch.workers import answer_requests
 
 MEMORY_BYTES = 6 * 2**30
@@ -22,11 +23,16 @@ LEAST_CONFIDENCE = 0.6
 
 
 class ReadRequest(msgspec.Struct):
-    path: str
+    """A file and the hash that its bytes must have; without a path, whether reading works at all is tried."""
+
+    path: str = ""
+    digest: bytes = b""
 
 
 class ReadText(msgspec.Struct):
-    text: str
+    """None when the file is not there any more or holds other bytes: nothing is known of its text."""
+
+    text: str | None
 
 
 @cache
@@ -38,9 +44,18 @@ def engine() -> Any:
 
 
 def read_text(request: ReadRequest) -> ReadText:
-    """The lines found, top to bottom, one a line; empty for a picture without text or that went away."""
+    """The lines found, top to bottom, one a line; empty for a picture without text."""
+    if not request.path:
+        engine()(np.zeros((64, 64, 3), np.uint8))
+        return ReadText("")
     try:
-        image = picture.to_rgb(picture.open_picture(Path(request.path)))
+        raw = Path(request.path).read_bytes()
+    except OSError:
+        return ReadText(None)
+    if hash_bytes(raw) != request.digest:
+        return ReadText(None)
+    try:
+        image = picture.to_rgb(picture.open_picture(raw))
     except UnreadablePicture:
         return ReadText("")
     image.thumbnail((LARGEST_SIDE, LARGEST_SIDE))

@@ -29,14 +29,15 @@ class Progress:
     """Counts one run of work at a time."""
 
     def __init__(self) -> None:
-        self.state = "idle"
+        self.state = self._doing = "idle"
         self.message: str | None = None
         self._done = 0
         self._total = 0
         self._marks: deque[tuple[float, int]] = deque()
 
     def start(self, state: str, total: int) -> None:
-        self.state, self.message = state, None
+        self.state = self._doing = state
+        self.message = None
         self._done, self._total = 0, total
         self._marks.clear()
         self._marks.append((time.monotonic(), 0))
@@ -51,8 +52,13 @@ class Progress:
     def wait(self, reason: str) -> None:
         """Say that the work stands still, and why; the log is told once."""
         if self.state != "waiting":
-            log.warning("indexing waits: %s", reason)
+            log.warning("%s waits: %s", self.state, reason)
         self.state, self.message = "waiting", reason
+
+    def go_on(self) -> None:
+        """Say that work which stood still moves again."""
+        if self.state == "waiting":
+            self.state, self.message = self._doing, None
 
     def finish(self) -> None:
         self.state, self.message = "idle", None

@@ -40,6 +40,13 @@ def unlink(db: sqlite3.Connection, path: str) -> None:
     touch(db, row[1])
 
 
+def unlink_changed(db: sqlite3.Connection, file: FileStat) -> None:
+    """Unlink the file unless it is linked with this very time and size."""
+    linked = db.execute("SELECT mtime_ns, size FROM files WHERE path = ?", (file.path,)).fetchone()
+    if linked != (file.mtime_ns, file.size):
+        unlink(db, file.path)
+
+
 def index_words(db: sqlite3.Connection, file_id: int, path: str, text: str | None) -> None:
     folder, _, name = path.rpartition("/")
     stem = name.rpartition(".")[0] or name

@@ -14,9 +14,10 @@ from typing import Any
 import aiosqlite
 import msgspec
 
+from memesearch.errors import Unavailable
 from memesearch.library.migrations import upgrade
 from memesearch.library.records import Content, FileStat, Hit
-from memesearch.library.rows import index_words, link, purge, unlink
+from memesearch.library.rows import index_words, link, purge, unlink, unlink_changed
 
 KEEP_UNUSED_SECONDS = 30 * 86400  # a folder that comes back (an unmounted disk) costs no embedding
 
@@ -58,11 +59,15 @@ class Store:
                 db.execute("COMMIT")
                 return result
             except BaseException:
-                db.execute("ROLLBACK")
+                if db.in_transaction:  # SQLite has ended it by itself when the disk is full
+                    db.execute("ROLLBACK")
                 raise
 
-        # aiosqlite has no public call for "this function, on your thread, with your connection"
-        return await self._writer._execute(transaction, self._writer._conn)  # type: ignore[no-untyped-call]
+        try:
+            # aiosqlite has no public call for "this function, on your thread, with your connection"
+            return await self._writer._execute(transaction, self._writer._conn)  # type: ignore[no-untyped-call]
+        except sqlite3.OperationalError as error:
+            raise Unavailable(f"the database cannot be written: {error}") from error
 
     # What is known
 
@@ -105,11 +110,10 @@ class Store:
         return int(rows[0][0]) if rows else None
 
     async def files_without_vectors(self, model: int) -> list[FileStat]:
-        """One file of each content that `model` has not embedded and that has not failed."""
+        """The files of contents that `model` has not embedded, without those that have failed."""
         rows = await self._rows(
-            "SELECT min(path), mtime_ns, size FROM files WHERE content_id NOT IN"
-            " (SELECT content_id FROM vectors WHERE model = ?)"
-            " AND path NOT IN (SELECT path FROM failures) GROUP BY content_id",
+            "SELECT path, mtime_ns, size FROM files WHERE content_id NOT IN"
+            " (SELECT content_id FROM vectors WHERE model = ?) AND path NOT IN (SELECT path FROM failures)",
             (model,),
         )
         return [FileStat(*row) for row in rows]
@@ -157,11 +161,14 @@ class Store:
         await self._write(work)
 
     async def fail(self, failures: Sequence[tuple[FileStat, str]]) -> None:
-        """Record why files could not be read; they are not tried again until they change."""
+        """Record why files could not be indexed; they are not tried again until they change.
+
+        A file that is linked as it is now stays so: vectors of another model may still find it.
+        """
 
         def work(db: sqlite3.Connection) -> None:
             for file, reason in failures:
-                unlink(db, file.path)
+                unlink_changed(db, file)
                 db.execute(
                     "INSERT OR REPLACE INTO failures VALUES (?, ?, ?, ?, ?)",
                     (file.path, file.mtime_ns, file.size, reason, time.time()),
@@ -182,9 +189,14 @@ class Store:
 
     # The first implementation's vectors
 
-    async def old_vectors(self) -> dict[str, tuple[float, bytes]]:
-        """filename: (modtime, vector) taken over from an old database and not yet matched with a file."""
-        return {row[0]: (row[1], row[2]) for row in await self._rows("SELECT * FROM old_vectors")}
+    async def old_files(self, vector_bytes: int) -> dict[str, float]:
+        """filename: modtime of the old database's vectors of this size that are not yet matched with a file."""
+        rows = await self._rows("SELECT filename, modtime FROM old_vectors WHERE length(vector) = ?", (vector_bytes,))
+        return dict(rows)
+
+    async def old_vector(self, filename: str) -> bytes:
+        rows = await self._rows("SELECT vector FROM old_vectors WHERE filename = ?", (filename,))
+        return bytes(rows[0][0])
 
     async def forget_old_vectors(self, filenames: Sequence[str]) -> None:
         await self._write(
@@ -274,11 +286,11 @@ class Store:
         )
         return [tuple(row) for row in rows]
 
-    async def unread(self, limit: int) -> list[tuple[int, str]]:
-        """Contents whose text nobody has read yet, each with one file."""
+    async def unread(self, after: int, limit: int) -> list[tuple[int, bytes, str]]:
+        """Contents with an id above `after` whose text nobody has read yet: (id, hash, one file), by id."""
         rows = await self._rows(
-            "SELECT contents.id, min(path) FROM contents JOIN files ON content_id = contents.id"
-            " WHERE text IS NULL GROUP BY contents.id ORDER BY contents.id LIMIT ?",
-            (limit,),
+            "SELECT contents.id, hash, min(path) FROM contents JOIN files ON content_id = contents.id"
+            " WHERE text IS NULL AND contents.id > ? GROUP BY contents.id ORDER BY contents.id LIMIT ?",
+            (after, limit),
         )
         return [tuple(row) for row in rows]

@@ -8,7 +8,7 @@ box will parse into the same terms.
 import asyncio
 import math
 from collections import OrderedDict
-from typing import Any
+from typing import Annotated, Any
 
 import msgspec
 import numpy as np
@@ -25,6 +25,8 @@ from memesearch.search.text import search_words
 CACHED_TEXTS = 2000
 TEXT_WEIGHT = 1.5  # a picture that has the very words should pass one that only means something like them
 MAX_TERMS = 64
+MAX_CHARACTERS = 4000  # of a text; a model reads a few hundred at most
+FEW = msgspec.Meta(max_length=MAX_TERMS)  # checked while a body is decoded
 
 
 class Term(msgspec.Struct, forbid_unknown_fields=True):
@@ -41,12 +43,17 @@ class Term(msgspec.Struct, forbid_unknown_fields=True):
         given = [self.text, self.image, self.embedding, self.predefined_embedding, self.file]
         if sum(value is not None for value in given) != 1:
             raise ValueError("a term has exactly one of text, image, embedding, predefined_embedding and file")
+        if self.text is not None and len(self.text) > MAX_CHARACTERS:
+            raise ValueError(f"a text has at most {MAX_CHARACTERS:,} characters, this one has {len(self.text):,}")
         if not math.isfinite(self.weight) or abs(self.weight) > 1e6:
             raise ValueError("`weight` must be a number between -1,000,000 and 1,000,000")
 
     @property
     def kind(self) -> str:
         return next(name for name in self.__struct_fields__ if getattr(self, name) is not None)
+
+
+Terms = Annotated[list[Term], FEW]
 
 
 class Ranked(msgspec.Struct):
@@ -73,7 +80,11 @@ class Searcher:
         await self._embed_texts([term.text for term in terms if term.text is not None], index.model_id)
         total = np.zeros(index.flat.dimensions, np.float32)
         for term in terms:
-            total += np.float32(term.weight) * await self._vector(term, index)
+            vector = await self._vector(term, index)
+            with np.errstate(over="ignore", invalid="ignore"):
+                total += np.float32(term.weight) * vector
+        if not np.isfinite(total).all():
+            raise BadRequest("the terms' weights times their embeddings are larger than a search can add up")
         return total
 
     async def _vector(self, term: Term, index: LiveIndex) -> NDArray[np.float32]:

@@ -1,0 +1,240 @@
+"""Services that misbehave, a disk that is full, clients that leave: nothing is lost, and everything ends."""
+
+import json
+import resource
+import shutil
+import signal
+import subprocess
+import sys
+import time
+import urllib.request
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from launched import PROJECT, free_port
+from PIL import Image
+from services import Program, backend, draw, files_in_index, wait_for, wait_until_idle
+
+
+class OddService(Program):
+    """tests/odd_service.py; its config is the file that says how it behaves."""
+
+    def start(self) -> "OddService":
+        command = [sys.executable, str(PROJECT / self.script), str(self.port), str(self.config)]
+        self.process = subprocess.Popen(command)
+        wait_for(lambda: self.get("health"))
+        return self
+
+    def behave(self, **manners: Any) -> None:
+        fresh = self.config.with_suffix(".new")
+        fresh.write_text(json.dumps(manners))
+        fresh.replace(self.config)
+
+
+@pytest.fixture
+def service(tmp_path: Path) -> Iterator[OddService]:
+    program = OddService("tests/odd_service.py", tmp_path / "manners.json", free_port())
+    program.behave()
+    program.start()
+    yield program
+    if program.process is not None and program.process.poll() is None:
+        program.stop(signal.SIGKILL)
+
+
+@pytest.fixture
+def library(tmp_path: Path, service: OddService) -> Iterator[tuple[Program, Path]]:
+    """A running backend that has indexed six pictures."""
+    pictures = tmp_path / "pictures"
+    for seed in range(6):
+        draw(pictures / f"{seed}.png", seed)
+    program = backend(tmp_path, service, pictures).start()
+    wait_until_idle(program)
+    wait_for(lambda: program.get("")["n_total"] == 6)
+    yield program, pictures
+    assert program.stop() == 0
+    assert "Traceback" not in program.config.with_suffix(".log").read_text()
+
+
+def on_disk(pictures: Path) -> set[str]:
+    return {str(path.relative_to(pictures)) for path in pictures.rglob("*") if path.is_file()}
+
+
+def problem(program: Program) -> str:
+    return str(program.get("api/status")["indexing"]["message"] or "")
+
+
+@pytest.mark.parametrize("status", [404, 413, 500])
+def test_another_model_that_refuses_everything_costs_no_file_its_place(
+    library: tuple[Program, Path], service: OddService, status: int
+) -> None:
+    program, pictures = library
+    service.behave(model_id="second", status=status)
+    wait_for(lambda: "not today" in problem(program))
+    assert files_in_index(program) == on_disk(pictures)
+    service.behave(model_id="second")
+    wait_for(lambda: program.get("api/status")["embedding_service"]["model_id"] == "second")
+    wait_for(lambda: not problem(program))
+    assert files_in_index(program) == on_disk(pictures)
+    assert program.get("api/failures")["total"] == 0
+
+
+def test_a_picture_that_another_model_refuses_is_still_found_when_the_first_is_back(
+    library: tuple[Program, Path], service: OddService
+) -> None:
+    program, pictures = library
+    Image.new("RGB", (40, 40)).save(pictures / "black.png")
+    assert program.post("reload_index", b"") is True
+    service.behave(model_id="second", refuses_black=True)
+    assert program.post("reload_index", b"") is True
+    assert files_in_index(program) == on_disk(pictures) - {"black.png"}
+    assert program.get("api/failures")["failures"][0]["file"] == "black.png"
+    service.behave()
+    assert program.post("reload_index", b"") is True
+    assert files_in_index(program) == on_disk(pictures)
+
+
+def test_a_service_that_names_no_culprit_fails_only_the_picture_that_it_does_not_take(
+    library: tuple[Program, Path], service: OddService
+) -> None:
+    program, pictures = library
+    service.behave(model_id="second", pixels=False, refuses_black=True, names_culprit=False)
+    Image.new("RGB", (40, 40)).save(pictures / "black.png")
+    for seed in range(10, 25):
+        draw(pictures / f"{seed}.png", seed)
+    assert program.post("reload_index", b"") is True
+    assert files_in_index(program) == on_disk(pictures) - {"black.png"}
+    assert [entry["file"] for entry in program.get("api/failures")["failures"]] == ["black.png"]
+
+
+def test_vectors_of_another_size_than_announced_are_said_and_the_program_still_ends(
+    tmp_path: Path, service: OddService
+) -> None:
+    for seed in range(20):
+        draw(tmp_path / f"pictures/{seed}.png", seed)
+    service.behave(says=64, sends=32)
+    program = backend(tmp_path, service, tmp_path / "pictures").start()
+    wait_for(lambda: "says that its vectors have 64 numbers, but sends others" in problem(program))
+    assert program.refusal("reload_index", b"")[0] == 503
+    service.behave()
+    wait_for(lambda: program.get("")["n_total"] == 20)
+    assert program.stop() == 0
+
+
+def test_two_models_behind_one_address_are_said_and_not_mixed(
+    library: tuple[Program, Path], service: OddService
+) -> None:
+    program, pictures = library
+    for seed in range(50, 80):
+        draw(pictures / f"{seed}.png", seed)
+    service.behave(alternates=True)
+    wait_for(lambda: "are several behind one address" in problem(program) or program.refusal("reload_index", b""))
+    assert len(files_in_index(program)) >= 6
+    service.behave()
+    wait_for(lambda: files_in_index(program) == on_disk(pictures))
+
+
+def test_indexing_goes_on_when_the_client_that_asked_for_it_leaves(
+    library: tuple[Program, Path], service: OddService
+) -> None:
+    program, pictures = library
+    for seed in range(100, 140):
+        draw(pictures / f"{seed}.png", seed)
+    service.behave(seconds=0.3)
+    with pytest.raises(TimeoutError):
+        urllib.request.urlopen(urllib.request.Request(program.url + "reload_index", b""), timeout=0.5)
+    wait_for(lambda: program.get("")["n_total"] == 46)
+    assert files_in_index(program) == on_disk(pictures)
+
+
+def test_a_reload_asked_for_while_another_runs_sees_files_that_came_after_its_scan(
+    library: tuple[Program, Path], service: OddService
+) -> None:
+    program, pictures = library
+    draw(pictures / "first.png", 100)
+    service.behave(seconds=1.5)
+    with pytest.raises(TimeoutError):
+        urllib.request.urlopen(urllib.request.Request(program.url + "reload_index", b""), timeout=0.5)
+    draw(pictures / "second.png", 101)
+    service.behave()
+    assert program.post("reload_index", b"") is True
+    assert files_in_index(program) == on_disk(pictures)
+
+
+def test_a_reload_without_the_service_says_so_and_does_what_needs_none(
+    library: tuple[Program, Path], service: OddService
+) -> None:
+    program, pictures = library
+    service.stop(signal.SIGKILL)
+    (pictures / "0.png").unlink()
+    (pictures / "1.png").rename(pictures / "renamed.png")
+    assert program.post("reload_index", b"") is True
+    assert files_in_index(program) == on_disk(pictures)
+    draw(pictures / "new.png", 77)
+    (pictures / "2.png").unlink()
+    status, sentence = program.refusal("reload_index", b"")
+    assert (status, "does not answer" in sentence) == (503, True)
+    assert files_in_index(program) == on_disk(pictures) - {"new.png"}
+    service.start()
+    wait_for(lambda: files_in_index(program) == on_disk(pictures))
+
+
+def test_a_service_that_hangs_is_answered_for_by_words(library: tuple[Program, Path], service: OddService) -> None:
+    program, pictures = library
+    (pictures / "3.png").rename(pictures / "grumpy cat.png")
+    assert program.post("reload_index", b"") is True
+    assert service.process is not None
+    service.process.send_signal(signal.SIGSTOP)
+    found = program.get("api/search?q=grumpy")  # the request itself gives up after a minute
+    assert [result["file"] for result in found["results"]] == ["grumpy cat.png"]
+    assert found["total"] == 1
+    assert "does not answer" in found["notices"][0]
+
+
+def test_a_copy_is_found_after_a_change_of_model_when_the_other_file_went_meanwhile(
+    library: tuple[Program, Path], service: OddService
+) -> None:
+    program, pictures = library
+    shutil.copy(pictures / "0.png", pictures / "z.png")
+    assert program.post("reload_index", b"") is True
+    program.stop()
+    (pictures / "0.png").unlink()
+    service.behave(model_id="second")
+    program.start()
+    wait_for(lambda: program.get("api/status")["embedding_service"]["model_id"] == "second")
+    wait_until_idle(program)
+    wait_for(lambda: files_in_index(program) == on_disk(pictures))
+
+
+def test_a_full_disk_stops_the_indexing_not_the_searches_and_it_goes_on_when_there_is_room(
+    library: tuple[Program, Path],
+) -> None:
+    program, pictures = library
+    assert program.process is not None
+    database = pictures.parent / "library.db"
+    limit = max(path.stat().st_size for path in database.parent.glob("library.db*"))
+    resource.prlimit(program.process.pid, resource.RLIMIT_FSIZE, (limit, resource.RLIM_INFINITY))
+    for seed in range(100, 400):
+        draw(pictures / f"{seed}.png", seed)
+    status, sentence = program.refusal("reload_index", b"")
+    assert (status, "the database cannot be written" in sentence) == (503, True)
+    assert len(program.get("api/search?q=cat")["results"]) >= 6
+    resource.prlimit(program.process.pid, resource.RLIMIT_FSIZE, (resource.RLIM_INFINITY, resource.RLIM_INFINITY))
+    wait_for(lambda: program.get("")["n_total"] == 306)
+    assert files_in_index(program) == on_disk(pictures)
+
+
+def test_it_ends_at_once_in_the_middle_of_indexing(library: tuple[Program, Path], service: OddService) -> None:
+    program, pictures = library
+    for turn in range(4):
+        service.behave(seconds=0.4)
+        for seed in range(30):
+            draw(pictures / f"{turn}-{seed}.png", 1000 * turn + seed)
+        with pytest.raises(TimeoutError):
+            urllib.request.urlopen(urllib.request.Request(program.url + "reload_index", b""), timeout=0.3)
+        time.sleep(0.2 * turn)
+        assert program.stop() == 0
+        program.start()
+    service.behave()
+    wait_for(lambda: files_in_index(program) == on_disk(pictures))
