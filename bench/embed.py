@@ -32,6 +32,7 @@ import numpy as np
 import torch
 from common import PROJECT, embedding_service, free_port, get_json, wait_for
 from models import model_for
+from numpy.typing import NDArray
 from pictures import make_jpegs
 from torch.utils.flop_counter import FlopCounterMode
 
@@ -48,6 +49,7 @@ from memesearch.picture import Preprocessing
 from memesearch.workers import WorkerPool
 
 BATCHES = (8, 16, 32, 64)
+DEVICE_BATCHES = (32, 64, 128, 256)
 FORWARD_SECONDS = 5.0
 QUERY_PAUSE = 0.2
 
@@ -59,6 +61,8 @@ def forward_rate(model: ClipModel, files: list[Path]) -> tuple[float, str]:
     """
     want = model.loaded.preprocessing
     fitted = np.stack([picture.pixels(path.read_bytes(), want) for path in files[: max(BATCHES)]])
+    if model.device.type == "cuda":
+        return device_rate(model, fitted)
     cores = usable_cores() if model.device.type == "cpu" else 1
     found = []
     for batch in BATCHES:
@@ -73,6 +77,26 @@ def forward_rate(model: ClipModel, files: list[Path]) -> tuple[float, str]:
             for job in jobs:
                 job.join()
             found.append((sum(done), f"{threads} x {batch}"))
+    return max(found)
+
+
+def device_rate(model: ClipModel, fitted: NDArray[np.uint8]) -> tuple[float, str]:
+    """(a) on a GPU: eager and compiled, pixels on the device already, launches queued without waiting."""
+    found = []
+    compiled = torch.compile(model.forward_pixels, dynamic=False)
+    for name, forward in (("eager", model.forward_pixels), ("compiled", compiled)):
+        for batch in DEVICE_BATCHES:
+            pixels = torch.from_numpy(np.resize(fitted, (batch, *fitted.shape[1:]))).to(model.device)
+            for _ in range(3):
+                forward(pixels)
+            torch.cuda.synchronize()
+            started, count = time.perf_counter(), 0
+            while time.perf_counter() - started < FORWARD_SECONDS:
+                for _ in range(8):
+                    forward(pixels)
+                count += 8 * batch
+                torch.cuda.synchronize()
+            found.append((count / (time.perf_counter() - started), f"{name} x {batch}"))
     return max(found)
 
 
@@ -203,6 +227,7 @@ def main() -> int:
     parser.add_argument("--precision", default="auto", choices=["auto", "float32", "bfloat16", "float16"])
     parser.add_argument("--device", default="cpu")
     parser.add_argument("--pictures", type=int, default=2000)
+    parser.add_argument("--batch", type=int, default=64, help="the service's max_batch_size")
     parser.add_argument("--rounds", type=int, default=3)
     options = parser.parse_args()
     rates: dict[str, list[float]] = {"a": [], "b": [], "c": [], "d": []}
@@ -223,7 +248,7 @@ def main() -> int:
             rates["c"].append(loop_rate(model, few))
             del model
             more: Any = {"device": options.device, "precision": options.precision}
-            with embedding_service(folder, source, 64, **more) as url:
+            with embedding_service(folder, source, options.batch, **more) as url:
                 asyncio.run(service_rate(url, files[:64], query=False))  # starts decoders, fills caches
                 rates["b"].append(asyncio.run(service_rate(url, files, query=False))[0])
                 seconds = batch_seconds(url)

@@ -59,6 +59,8 @@ def test_a_service_killed_under_load_fails_no_picture(tmp_path: Path, services: 
     library = backend(tmp_path, proxy, pictures, requests_in_flight=6).start()
     wait_for(lambda: embedded(services[0]) > 20 and embedded(services[1]) > 20)
     assert services[1].stop(signal.SIGKILL) == -signal.SIGKILL
+    assert library.get("")["n_total"] < PICTURES - 100
+    wait_for(lambda: library.get("")["n_total"] == PICTURES)
     wait_until_idle(library)
     assert len(files_in_index(library)) == PICTURES
     assert library.get("api/failures")["total"] == 0
