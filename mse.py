@@ -19,7 +19,7 @@ import msgspec
 from aiohttp import web
 
 from memesearch.backend import api, files, protocol
-from memesearch.backend.parts import CONFIG, LIBRARY, PAGE, SEARCHER
+from memesearch.backend.parts import CONFIG, LIBRARY, PAGE, SEARCHER, SHOWN, STAGE
 from memesearch.clip.client import ClipClient
 from memesearch.config import MseConfig
 from memesearch.errors import ConfigError, Unavailable
@@ -28,6 +28,10 @@ from memesearch.library.library import Library, Summary
 from memesearch.library.store import Store
 from memesearch.machine import usable_cores
 from memesearch.search.query import Searcher
+from memesearch.thumbs.formats import chosen
+from memesearch.thumbs.stage import ThumbnailStage
+from memesearch.thumbs.state import Shown
+from memesearch.thumbs.thumbnailer import Thumbnailer
 from memesearch.web import errors_as_answers, run_program, same_origin, serve
 
 log = logging.getLogger("mse")
@@ -64,6 +68,13 @@ def make_app(config: MseConfig, library: Library, page: Path) -> web.Application
     app = web.Application(client_max_size=MAX_BODY_BYTES, middlewares=[errors_as_answers, same_origin])
     app[CONFIG], app[LIBRARY], app[PAGE] = config, library, page
     app[SEARCHER] = Searcher(library.store, library.client, read_predefined(config.predefined_embeddings))
+    folder = Path(config.thumbnails) if config.thumbnails else None
+    app[SHOWN] = Shown(folder)
+    if folder is not None and config.thumbnail_formats:
+        kinds, workers = chosen(config.thumbnail_formats), config.decode_workers or usable_cores()
+        thumbnailer = Thumbnailer(library.store, library.root, folder, kinds, workers)
+        app[STAGE] = ThumbnailStage(thumbnailer, library.indexing)
+        library.news.append(app[STAGE].news)
     app.cleanup_ctx.append(background_work)
     for routes in (protocol, api, files):
         routes.add_routes(app)
@@ -71,16 +82,21 @@ def make_app(config: MseConfig, library: Library, page: Path) -> web.Application
 
 
 async def background_work(app: web.Application) -> AsyncIterator[None]:
-    """Index at start, and read texts whenever there is time."""
+    """Index at start; make thumbnails and read texts whenever there is time."""
     tasks = [asyncio.create_task(app[LIBRARY].keep_in_step())]
     if app[CONFIG].ocr:
         tasks.append(asyncio.create_task(app[LIBRARY].texts.run()))
+    if STAGE in app:
+        tasks.append(asyncio.create_task(app[STAGE].run()))
     for task in tasks:
         task.add_done_callback(tell_of_crash)
     yield
     for task in tasks:
         task.cancel()
     await asyncio.gather(*tasks, return_exceptions=True)
+    if STAGE in app:
+        await app[STAGE].close()
+    await app[SHOWN].close()
 
 
 def tell_of_crash(task: "asyncio.Task[None]") -> None:

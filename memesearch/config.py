@@ -60,6 +60,7 @@ class MseConfig(Config, kw_only=True):
     decode_workers: int = 0
     requests_in_flight: int = 0
     thumbnails: str | None = None
+    thumbnail_formats: tuple[str, ...] = ("webp-400",)
     predefined_embeddings: str | None = None
 
     def __post_init__(self) -> None:
@@ -72,6 +73,23 @@ class MseConfig(Config, kw_only=True):
 
     def path_keys(self) -> tuple[str, ...]:
         return ("db_path", "files", "thumbnails", "predefined_embeddings")
+
+
+class ThumbnailerConfig(Config, kw_only=True):
+    """Configuration of `thumbnailer.py`. `formats`: names of those to make; None is all."""
+
+    input: str
+    output: str
+    database: str
+    formats: list[str] | None = None
+    workers: int = 0
+
+    def __post_init__(self) -> None:
+        if self.workers < 0:
+            raise ValueError("`workers` must be 0 (one per core) or more")
+
+    def path_keys(self) -> tuple[str, ...]:
+        return ("input", "output", "database")
 
 
 def check_port(port: int) -> None:

@@ -5,6 +5,7 @@ Used by the embedding service (pictures in requests) and by the library's decodi
 
 import io
 import warnings
+from collections.abc import Callable
 from pathlib import Path
 
 import msgspec
@@ -70,14 +71,20 @@ def draft(image: Image.Image, want: Preprocessing) -> None:
     image.draft("RGB", (DRAFT * want.width, DRAFT * want.height))
 
 
-def to_rgb(image: Image.Image) -> Image.Image:
-    """Decode, apply the EXIF orientation, and flatten to RGB on white. Raises UnreadablePicture."""
+def to_rgb(image: Image.Image, convert: Callable[[Image.Image], Image.Image] | None = None) -> Image.Image:
+    """Decode, apply the EXIF orientation, and flatten to RGB on white.
+
+    Args:
+        convert: applied to the upright picture before it is flattened, for example to change its colour space.
+    Raises:
+        UnreadablePicture.
+    """
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
             image.load()
             upright = ImageOps.exif_transpose(image)
-            return flatten(upright)
+            return flatten(convert(upright) if convert else upright)
     except MemoryError as error:
         raise UnreadablePicture("needs more memory than a decoding worker may use") from error
     except Exception as error:  # decoders raise whatever they like on hostile input

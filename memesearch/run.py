@@ -97,6 +97,7 @@ def write_configs(memes: Path, model: str, port: int, state: Path) -> tuple[Path
         "db_path": database,
         "files": str(memes),
         "port": port,
+        "thumbnails": f"{database.removesuffix('.db')}-thumbnails",
     }
     paths = state / "clip_server_config.json", state / "mse_config.json"
     for path, config in zip(paths, (service, backend), strict=True):

@@ -69,7 +69,11 @@ async def same_origin(request: web.Request, handler: Handler) -> web.StreamRespo
     """Refuse requests that change something or cost work when another site's page makes them."""
     origin = request.headers.get("Origin")
     if request.method != "GET" and origin and origin.partition("://")[2] != request.headers.get("Host"):
-        return error_response(request, 403, f"requests from pages of {origin} are not taken here; a proxy in front must pass the header Host on")
+        return error_response(
+            request,
+            403,
+            f"requests from pages of {origin} are not taken here; a proxy in front must pass the header Host on",
+        )
     return await handler(request)
 
 

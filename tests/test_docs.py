@@ -6,7 +6,7 @@ from pathlib import Path
 import msgspec
 import pytest
 
-from memesearch.config import ClipServerConfig, Config, MseConfig, load_config
+from memesearch.config import ClipServerConfig, Config, MseConfig, ThumbnailerConfig, load_config
 
 ROOT = Path(__file__).resolve().parents[1]
 DOCUMENTS = [ROOT / "README.md", ROOT / "CHANGELOG.md", ROOT / "demo/README.md", *sorted((ROOT / "docs").glob("*.md"))]
@@ -19,7 +19,10 @@ def documented_keys(program: str) -> dict[str, str]:
     return {row[0]: row[1] for row in re.findall(r"^\| `(\w+)` \| [\w ]+ \| (.*?) \|", section, re.MULTILINE)}
 
 
-@pytest.mark.parametrize(("program", "kind"), [("clip_server.py", ClipServerConfig), ("mse.py", MseConfig)])
+@pytest.mark.parametrize(
+    ("program", "kind"),
+    [("clip_server.py", ClipServerConfig), ("mse.py", MseConfig), ("thumbnailer.py", ThumbnailerConfig)],
+)
 def test_the_tables_of_keys_equal_the_config_classes(program: str, kind: type[Config]) -> None:
     expected = {
         field.name: "required" if field.required else f"`{msgspec.json.encode(field.default).decode()}`"
@@ -31,6 +34,7 @@ def test_the_tables_of_keys_equal_the_config_classes(program: str, kind: type[Co
 def test_the_shipped_configs_can_be_used() -> None:
     load_config(ROOT / "clip_server_config.json", ClipServerConfig)
     load_config(ROOT / "mse_config.json", MseConfig)
+    load_config(ROOT / "thumbnailer_config.json", ThumbnailerConfig)
 
 
 def test_every_route_is_documented() -> None:

@@ -14,9 +14,10 @@ ALLOWED = {
     "clip": {"clip"},
     "library": {"library", "clip", "search"},
     "search": {"search", "clip", "library"},
-    "backend": {"backend", "clip", "library", "search"},
+    "thumbs": {"thumbs", "library"},
+    "backend": {"backend", "clip", "library", "search", "thumbs"},
 }
-PROGRAMS = ["clip_server", "mse"]
+PROGRAMS = ["clip_server", "mse", "thumbnailer"]
 SOURCES = sorted([*PACKAGE.rglob("*.py"), *ROOT.glob("*.py"), *(ROOT / "demo").glob("*.py")])
 
 

@@ -102,3 +102,21 @@ def test_scrolling_loads_more_and_keeps_the_document_small(page: Page) -> None:
 def test_pictures_are_shown_at_their_known_size(page: Page) -> None:
     expect(tiles(page).locator("img").first).to_have_js_property("complete", True)
     assert page.evaluate("[...document.querySelectorAll('[data-testid=tile] img')].some(i => i.naturalWidth > 0)")
+
+
+def test_the_grid_shows_thumbnails_and_a_missing_one_gives_way_to_the_picture(page: Page, address: str) -> None:
+    for _ in range(300):
+        answer = get_json(f"{address}api/search?k=1")
+        if answer["results"][0]["formats"]:
+            break
+        page.wait_for_timeout(200)
+    page.reload()
+    image = tiles(page).locator("img").first
+    expect(image).to_have_js_property("complete", True)
+    assert "/thumbs/" in str(image.evaluate("image => image.currentSrc"))
+    page.route("**/thumbs/**", lambda route: route.fulfill(status=404))
+    page.reload()
+    expect(image).to_have_js_property("complete", True)
+    page.wait_for_function("document.querySelector('[data-testid=tile] img').currentSrc.includes('/pictures/')")
+    expect(page.get_by_test_id("tile").first).to_have_class(re.compile("there"))
+    page.unroute("**/thumbs/**")

@@ -28,6 +28,12 @@ test("reading text is told of when indexing rests", () => {
   assert.equal(progressOf(status({ ocr: { ...ocr, enabled: false } })), null);
 });
 
+test("making thumbnails is told of when indexing rests", () => {
+  const thumbnails = { state: "thumbnails", done: 3, total: 4, rate: 0, seconds_left: null };
+  assert.equal(progressOf(status({ thumbnails }))?.title, "Making thumbnails");
+  assert.equal(progressOf(status({ thumbnails: { ...thumbnails, state: "idle" } })), null);
+});
+
 test("an embedding service that is away is more important than anything else", () => {
   const progress = progressOf(status({
     indexing: { ...QUIET, state: "indexing", done: 1, total: 2 },

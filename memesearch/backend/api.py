@@ -19,6 +19,8 @@ from memesearch.backend.parts import (
     OCR_LEFT,
     SEARCH_TIME,
     SEARCHER,
+    SHOWN,
+    STAGE,
     count_query,
     index_of,
     plain,
@@ -27,6 +29,7 @@ from memesearch.errors import BadRequest
 from memesearch.library.library import Library
 from memesearch.library.records import Hit
 from memesearch.search.query import Ranked, Term, Terms
+from memesearch.thumbs.formats import thumbnail_id
 from memesearch.web import decode_json, metrics
 
 SNIPPET_LENGTH = 300
@@ -79,12 +82,26 @@ async def answer(app: web.Application, body: SearchBody) -> web.Response:
         page = [Ranked(content, 0.0, None, None) for content in newest]
         total, notices = min((await library.store.counts())["contents"], MAX_RESULTS), []
     hits = await library.store.hits([entry.content_id for entry in page])
-    results = [result(entry, hits[entry.content_id]) for entry in page if entry.content_id in hits]
-    seconds = round(time.perf_counter() - started, 4)
-    return plain({"results": results, "total": total, "seconds": seconds, "notices": notices})
+    shown = app[SHOWN]
+    bits = await shown.of([hit.hash for hit in hits.values()])
+    results = [
+        result(entry, hits[entry.content_id], bits.get(hits[entry.content_id].hash, 0))
+        for entry in page
+        if entry.content_id in hits
+    ]
+    return plain(
+        {
+            "results": results,
+            "total": total,
+            "seconds": round(time.perf_counter() - started, 4),
+            "notices": notices,
+            "formats": shown.formats,
+            "extensions": shown.extensions,
+        }
+    )
 
 
-def result(entry: Ranked, hit: Hit) -> dict[str, Any]:
+def result(entry: Ranked, hit: Hit, formats: int) -> dict[str, Any]:
     return {
         "file": hit.files[0],
         "width": hit.width,
@@ -95,11 +112,15 @@ def result(entry: Ranked, hit: Hit) -> dict[str, Any]:
         "vector_rank": entry.vector_rank,
         "text_rank": entry.text_rank,
         "text": hit.text[:SNIPPET_LENGTH] if hit.text else None,
+        "thumbnail": thumbnail_id(hit.hash),
+        "formats": formats,
     }
 
 
 async def status(request: web.Request) -> web.Response:
-    return plain(await describe(request.app[LIBRARY], request.app[CONFIG].ocr))
+    stage = request.app.get(STAGE)
+    thumbnails = stage.progress.report() if stage else None
+    return plain({**await describe(request.app[LIBRARY], request.app[CONFIG].ocr), "thumbnails": thumbnails})
 
 
 async def describe(library: Library, ocr: bool) -> dict[str, Any]:

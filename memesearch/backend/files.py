@@ -8,6 +8,7 @@ from aiohttp import web
 
 from memesearch.backend.parts import CONFIG, LIBRARY, PAGE
 from memesearch.errors import NotFound
+from memesearch.thumbs.formats import NAME
 
 SAFE = {
     "X-Content-Type-Options": "nosniff",
@@ -41,8 +42,12 @@ async def thumbnail(request: web.Request) -> web.StreamResponse:
     if folder is None:
         raise NotFound("there are no thumbnails: `thumbnails` is not set in the configuration")
     path = request.match_info["path"]
-    headers = {**SAFE, "Cache-Control": "public, max-age=31536000, immutable", "Content-Type": content_type(path)}
-    return send(Path(folder), path, headers)
+    if not NAME.fullmatch(path):
+        raise NotFound("there is no such thumbnail")
+    # where the picture itself is smaller than a thumbnail of it, the thumbnail is a link to it
+    target = find(Path(folder), path, Path(folder), request.app[LIBRARY].root)
+    headers = {**SAFE, "Cache-Control": "public, max-age=31536000, immutable", "Content-Type": content_type(target)}
+    return web.FileResponse(target, headers=headers)
 
 
 async def page_file(request: web.Request) -> web.StreamResponse:
@@ -57,14 +62,20 @@ def content_type(path: str) -> str:
 
 def send(root: Path, path: str, headers: dict[str, str]) -> web.FileResponse:
     """A file below `root` with ranges, ETag and Last-Modified. Raises NotFound for anything else."""
+    return web.FileResponse(find(root, path, root), headers=headers)
+
+
+def find(root: Path, path: str, *allowed: Path) -> str:
+    """Where `root / path` really is, if that is a file below one of `allowed`. Raises NotFound."""
     try:
-        real_root, target = os.path.realpath(root), os.path.realpath(root / path)
-        inside = os.path.commonpath([real_root, target]) == real_root and os.path.isfile(target)
+        target = os.path.realpath(root / path)
+        if os.path.isfile(target) and any(
+            os.path.commonpath([real, target]) == real for real in map(os.path.realpath, allowed)
+        ):
+            return target
     except ValueError:  # a NUL byte in the name
-        inside = False
-    if not inside:
-        raise NotFound("there is no such file")
-    return web.FileResponse(target, headers=headers)
+        pass
+    raise NotFound("there is no such file")
 
 
 def add_routes(app: web.Application) -> None:

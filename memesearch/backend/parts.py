@@ -12,10 +12,14 @@ from memesearch.errors import Unavailable
 from memesearch.library.library import Library
 from memesearch.search.live import LiveIndex
 from memesearch.search.query import Searcher, Term
+from memesearch.thumbs.stage import ThumbnailStage
+from memesearch.thumbs.state import Shown
 
 CONFIG = web.AppKey("config", MseConfig)
 LIBRARY = web.AppKey("library", Library)
 SEARCHER = web.AppKey("searcher", Searcher)
+SHOWN = web.AppKey("thumbnails", Shown)
+STAGE = web.AppKey("thumbnail_stage", ThumbnailStage)
 PAGE = web.AppKey("page", Path)
 
 QUERIES = Counter("mse_queries", "Queries answered")

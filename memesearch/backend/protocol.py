@@ -1,6 +1,5 @@
 """The fixed formats of the backend: both generations of `POST /`, reloading, and `GET /` for programs."""
 
-import base64
 from typing import Annotated, Any
 
 import msgspec
@@ -14,6 +13,7 @@ from memesearch.backend.parts import (
     RELOADS,
     SEARCH_TIME,
     SEARCHER,
+    SHOWN,
     count_query,
     index_of,
     plain,
@@ -22,6 +22,7 @@ from memesearch.errors import BadRequest, NotFound
 from memesearch.library.records import Hit
 from memesearch.search.live import LiveIndex
 from memesearch.search.query import FEW, Term, Terms
+from memesearch.thumbs.formats import thumbnail_id
 from memesearch.web import decode_json
 
 Weighted = tuple[str, float]
@@ -62,16 +63,20 @@ async def first_generation(app: web.Application, query: Query) -> web.Response:
 
 async def second_generation(app: web.Application, query: Query) -> web.Response:
     found = await ranked_files(app, query.terms or [], query.k)
+    shown = app[SHOWN]
+    bits = await shown.of([hit.hash for _, _, hit in found])
     matches = [
-        [score, file, thumbnail_id(file), 0, [hit.width, hit.height], hit.text if query.debug_enabled else None]
+        [
+            score,
+            file,
+            thumbnail_id(hit.hash),
+            bits.get(hit.hash, 0),
+            [hit.width, hit.height],
+            hit.text if query.debug_enabled else None,
+        ]
         for score, file, hit in found
     ]
-    return plain({"matches": matches, "formats": [], "extensions": {}})
-
-
-def thumbnail_id(file: str) -> str:
-    """The name of a file's thumbnails, without format and extension."""
-    return base64.urlsafe_b64encode(file.encode()).decode().rstrip("=")
+    return plain({"matches": matches, "formats": shown.formats, "extensions": shown.extensions})
 
 
 async def ranked_files(app: web.Application, terms: list[Term], limit: int) -> list[tuple[float, str, Hit]]:

@@ -47,6 +47,7 @@ class Library:
         self.index: LiveIndex | None = None
         self.indexing = Progress()
         self.texts = TextReading(root, store, self.indexing)
+        self.news = [self.texts.news]  # told when pictures may have come or gone
         self.switching_to: str | None = None
         self.problem: str | None = None  # why the last run did not end well
         self._limits = limits
@@ -105,7 +106,7 @@ class Library:
                 raise
             finally:
                 self.indexing.finish()
-                self.texts.news.set()
+                self._tell_news()
 
     async def _steadily(self) -> Summary:
         for _ in range(MODEL_CHANGES):
@@ -186,7 +187,11 @@ class Library:
     async def _follow(self) -> None:
         if self.index is not None:
             await self.index.catch_up()
-        self.texts.news.set()
+        self._tell_news()
+
+    def _tell_news(self) -> None:
+        for news in self.news:
+            news.set()
 
     async def _summary(self, looked_at: int, changed: int, gone: int) -> Summary:
         counts = await self.store.counts()

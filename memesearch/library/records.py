@@ -28,6 +28,7 @@ class Hit(msgspec.Struct, frozen=True):
     """A searchable picture with all its files, the first by name first."""
 
     content_id: int
+    hash: bytes
     files: list[str]
     width: int
     height: int

@@ -13,6 +13,8 @@ EXTENSIONS = frozenset(
     {".jpg", ".jpeg", ".jpe", ".jfif", ".mpo", ".png", ".apng", ".gif", ".webp", ".avif", ".heic", ".heif"}
     | {".bmp", ".tif", ".tiff", ".ico", ".tga", ".jxl", ".jp2"}
 )
+CACHE_TAG_NAME = "CACHEDIR.TAG"  # https://bford.info/cachedir/: what is in such a folder can be made anew
+CACHE_TAG = "Signature: 8a477f597d28d172789f06886806bc55"
 
 
 class Scan(msgspec.Struct):
@@ -30,7 +32,9 @@ class Difference(msgspec.Struct):
 
 
 def scan(root: Path) -> Scan:
-    """Walk `root`, the newest pictures first. Hidden files and folders (`.name`) are left out.
+    """Walk `root`, the newest pictures first.
+
+    Hidden files and folders (`.name`) are left out, and folders that a CACHEDIR.TAG marks as a cache: thumbnails.
 
     Links to files inside `root` are followed; links to folders are not (what they show inside `root`
     is found anyway), and whatever leads out of `root` is refused.
@@ -49,6 +53,8 @@ def scan(root: Path) -> Scan:
         folder = folders.pop()
         try:
             with os.scandir(root / folder) as entries:
+                if folder and is_cache(root / folder):
+                    continue
                 for entry in entries:
                     path = f"{folder}/{entry.name}" if folder else entry.name
                     if entry.name.startswith("."):
@@ -62,6 +68,15 @@ def scan(root: Path) -> Scan:
     newest_first = sorted(found.files.values(), key=lambda file: -file.mtime_ns)
     found.files = {file.path: file for file in newest_first}
     return found
+
+
+def is_cache(folder: Path) -> bool:
+    """Whether the folder holds a CACHEDIR.TAG with the right signature."""
+    try:
+        with (folder / CACHE_TAG_NAME).open("rb") as tag:
+            return tag.read(len(CACHE_TAG)) == CACHE_TAG.encode()
+    except OSError:
+        return False
 
 
 def look_at(entry: "os.DirEntry[str]", path: str, real_root: str, found: Scan) -> None:

@@ -1,5 +1,6 @@
 /** Everything the page asks of the server. This file holds the only `fetch`. */
 import { requestTerms } from "./terms.js";
+import { withThumbnails } from "./thumbnails.js";
 
 const SENTENCES = {
   400: "The server did not understand this query.",
@@ -48,8 +49,9 @@ async function readAnswer(response) {
 /**
  * @param {string} base address of the server, with a slash at its end
  * @param {typeof fetch} [send]
+ * @param {string} [thumbs] address of the folder of thumbnails, with a slash at its end
  */
-export function makeApi(base, send = (...request) => fetch(...request)) {
+export function makeApi(base, send = (...request) => fetch(...request), thumbs = `${base}thumbs/`) {
   /**
    * @param {string} path
    * @param {RequestInit} [options]
@@ -69,15 +71,13 @@ export function makeApi(base, send = (...request) => fetch(...request)) {
     /**
      * @param {import("./terms.js").Term[]} terms none: the newest pictures
      * @param {{k: number, offset: number, signal?: AbortSignal}} page
-     * @returns {Promise<{results: import("./results.js").Result[], total: number, seconds: number, notices: string[]}>}
+     * @returns {Promise<import("./results.js").Page>}
      */
-    search: (terms, { k, offset, signal }) =>
-      call("api/search", {
-        method: "POST",
-        headers: { "Content-Type": "application/json" },
-        body: JSON.stringify({ terms: requestTerms(terms), k, offset }),
-        signal,
-      }),
+    search: async (terms, { k, offset, signal }) => {
+      const body = JSON.stringify({ terms: requestTerms(terms), k, offset });
+      const page = await call("api/search", { method: "POST", headers: { "Content-Type": "application/json" }, body, signal });
+      return withThumbnails(page, thumbs);
+    },
 
     /**
      * @param {Blob} image

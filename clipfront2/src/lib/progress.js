@@ -9,6 +9,7 @@ import { count, pace, roughly } from "./format.js";
  * @property {number} failures
  * @property {Work} indexing
  * @property {Work & {enabled: boolean}} ocr
+ * @property {Work | null} [thumbnails] null when the server makes none
  * @property {{state: string, message: string | null, model: string | null, model_id: string | null}} embedding_service
  *
  * @typedef {object} Progress
@@ -46,7 +47,7 @@ const saying = (title, detail, mood) => ({ title, detail, more: "", share: null,
  */
 export function progressOf(status) {
   if (!status) return null;
-  const { indexing, ocr, embedding_service: service } = status;
+  const { indexing, ocr, thumbnails, embedding_service: service } = status;
   if (service?.state === "unreachable") {
     return saying("Pictures cannot be understood right now", service.message ?? "The embedding service does not answer.", "held");
   }
@@ -54,6 +55,7 @@ export function progressOf(status) {
   if (indexing?.state === "indexing") return counting("Indexing", indexing);
   if (indexing?.state === "scanning") return saying("Looking for new pictures", indexing.message ?? "", "busy");
   if (indexing?.state === "waiting") return saying("Indexing waits", indexing.message ?? "for the embedding service.", "held");
+  if (thumbnails?.state === "thumbnails") return counting("Making thumbnails", thumbnails);
   if (ocr?.enabled && ocr.state === "reading") return counting("Reading text", ocr);
   return null;
 }

@@ -11,8 +11,18 @@
  * @property {number | null} vector_rank
  * @property {number | null} text_rank
  * @property {string | null} text
+ * @property {string} thumbnail what the addresses of its thumbnails begin with
+ * @property {number} formats bit i: thumbnail format i of the page's `formats` is there
+ * @property {Record<string, string>} [small] addresses of its thumbnails, by format
  *
- * @typedef {{results: Result[], total: number, seconds: number, notices: string[]}} Page
+ * @typedef {object} Page
+ * @property {Result[]} results
+ * @property {number} total
+ * @property {number} seconds
+ * @property {string[]} notices
+ * @property {string[]} [formats]
+ * @property {Record<string, string>} [extensions]
+ *
  * @typedef {Page & {received: number}} Answer `received` counts what came, `results` what is shown
  */
 

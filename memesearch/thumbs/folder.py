@@ -1,0 +1,93 @@
+"""The folder of thumbnails: what is in it, one at a time may write it, and no scan takes it for pictures."""
+
+import contextlib
+import fcntl
+import os
+from collections.abc import Iterator
+from pathlib import Path
+
+import msgspec
+
+from memesearch.errors import Unavailable
+from memesearch.library.scan import CACHE_TAG, CACHE_TAG_NAME
+from memesearch.thumbs.formats import BY_NAME
+from memesearch.thumbs.worker import TEMPORARY, put
+
+LOCK = ".lock"
+SHARDS = 256  # folders, by the first byte of the hash
+
+
+class Busy(Unavailable):
+    """Another run is making these thumbnails."""
+
+
+class Listing(msgspec.Struct):
+    """One shard, by hash: the formats that are there, the files, and the links among them with where they lead."""
+
+    formats: dict[bytes, set[str]] = {}
+    files: dict[bytes, list[str]] = {}
+    links: dict[bytes, list[tuple[str, str]]] = {}
+
+
+@contextlib.contextmanager
+def locked(output: Path) -> Iterator[None]:
+    """Make the folder, and keep others from writing it; the lock ends with the process. Raises Busy, Unavailable."""
+    try:
+        output.mkdir(parents=True, exist_ok=True)
+        tag = output / CACHE_TAG_NAME
+        if not tag.exists():
+            tag.write_text(f"{CACHE_TAG}\n# Thumbnails of a meme library: they can be deleted and are made anew.\n")
+        lock = os.open(output / LOCK, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC)
+    except OSError as error:
+        raise Unavailable(f"{output} cannot be used for thumbnails: {error.strerror}") from error
+    try:
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError as error:
+            raise Busy(f"another run is making the thumbnails in {output}") from error
+        yield
+    finally:
+        os.close(lock)
+
+
+def list_shard(output: Path, shard: int) -> Listing:
+    """What is there; what a killed run left half written is deleted."""
+    listing = Listing({}, {}, {})
+    try:
+        entries = list(os.scandir(output / f"{shard:02x}"))
+    except FileNotFoundError:
+        return listing
+    for entry in entries:
+        if entry.name.endswith(TEMPORARY):
+            Path(entry.path).unlink()
+            continue
+        stem, _, rest = entry.name.partition(".")
+        kind = BY_NAME.get(rest.partition(".")[0])
+        try:
+            digest = bytes.fromhex(f"{shard:02x}{stem}")
+        except ValueError:
+            continue  # not ours
+        if kind is None or rest != f"{kind.name}.{kind.extension}":
+            continue
+        listing.files.setdefault(digest, []).append(entry.path)
+        listing.formats.setdefault(digest, set()).add(kind.name)
+        if entry.is_symlink():
+            listing.links.setdefault(digest, []).append((entry.path, str(Path(entry.path).readlink())))
+    return listing
+
+
+def remove(listing: Listing, digest: bytes) -> int:
+    """Delete all thumbnails of one picture; returns how many."""
+    for path in listing.files[digest]:
+        Path(path).unlink()
+    listing.formats.pop(digest, None)
+    return len(listing.files[digest])
+
+
+def correct_links(listing: Listing, sources: dict[bytes, str]) -> None:
+    """Let links to pictures that were renamed lead to where they are now, by hash."""
+    for digest, links in listing.links.items():
+        source = sources.get(digest)
+        for path, target in links:
+            if source is not None and source != target:
+                put(Path(path), None, source)
