@@ -18,8 +18,19 @@ import aiohttp
 import msgspec
 from aiohttp import web
 
+from memesearch.admission import Limit
 from memesearch.backend import api, files, protocol
-from memesearch.backend.parts import CONFIG, LIBRARY, PAGE, SEARCHER, SHOWN, STAGE
+from memesearch.backend.parts import (
+    BODIES,
+    CONFIG,
+    LIBRARY,
+    MAX_BODIES_BYTES,
+    MAX_BODY_BYTES,
+    PAGE,
+    SEARCHER,
+    SHOWN,
+    STAGE,
+)
 from memesearch.clip.client import ClipClient
 from memesearch.config import MseConfig
 from memesearch.errors import ConfigError, Unavailable
@@ -35,7 +46,6 @@ from memesearch.thumbs.thumbnailer import Thumbnailer
 from memesearch.web import errors_as_answers, run_program, same_origin, serve
 
 log = logging.getLogger("mse")
-MAX_BODY_BYTES = 64 * 2**20
 SERVICE_SECONDS = 60  # how long `no_run_server` waits for an embedding service that is still starting
 ATTEMPTS = 5  # after which a service that comes and goes is given up
 HERE = Path(__file__).resolve().parent
@@ -66,6 +76,7 @@ def read_predefined(path: str | None) -> dict[str, list[float]]:
 
 def make_app(config: MseConfig, library: Library, page: Path) -> web.Application:
     app = web.Application(client_max_size=MAX_BODY_BYTES, middlewares=[errors_as_answers, same_origin])
+    app[BODIES] = Limit("bytes of requests", MAX_BODIES_BYTES)
     app[CONFIG], app[LIBRARY], app[PAGE] = config, library, page
     app[SEARCHER] = Searcher(library.store, library.client, read_predefined(config.predefined_embeddings))
     folder = Path(config.thumbnails) if config.thumbnails else None

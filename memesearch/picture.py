@@ -3,9 +3,13 @@
 Used by the embedding service (pictures in requests) and by the library's decoding workers.
 """
 
+import fcntl
 import io
+import os
+import tempfile
 import warnings
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import msgspec
@@ -14,8 +18,10 @@ import pillow_heif
 from PIL import Image, ImageFile, ImageOps, UnidentifiedImageError
 
 from memesearch.errors import UnreadablePicture
+from memesearch.wire import Interpolation, ResizeMode
 
 MAX_PIXELS = 120_000_000  # 360 MB as RGB; the largest phone cameras make 200 MP only in a special mode
+LARGE_PIXELS = 30_000_000
 MAX_FRAMES = 4
 DRAFT = 5
 INTERPOLATIONS = {
@@ -25,6 +31,11 @@ INTERPOLATIONS = {
     "random": Image.Resampling.BICUBIC,
 }
 
+# Not all that Pillow knows: some formats start other programs (EPS starts Ghostscript).
+FORMATS = (
+    *("JPEG", "PNG", "GIF", "WEBP", "AVIF", "HEIF", "BMP", "DIB", "TIFF", "ICO", "TGA", "JPEG2000"),
+    *("PPM", "QOI", "PCX", "ICNS", "DDS"),
+)
 Image.MAX_IMAGE_PIXELS = None  # `check_size` below replaces Pillow's own limit, which only warns at first
 ImageFile.LOAD_TRUNCATED_IMAGES = False
 pillow_heif.register_heif_opener()
@@ -35,8 +46,8 @@ class Preprocessing(msgspec.Struct, frozen=True):
 
     width: int
     height: int
-    resize_mode: str = "shortest"
-    interpolation: str = "bicubic"
+    resize_mode: ResizeMode = "shortest"
+    interpolation: Interpolation = "bicubic"
     fill_color: int = 0
 
 
@@ -45,7 +56,7 @@ def open_picture(source: bytes | Path) -> Image.Image:
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
-            image = Image.open(io.BytesIO(source) if isinstance(source, bytes) else source)
+            image = Image.open(io.BytesIO(source) if isinstance(source, bytes) else source, formats=FORMATS)
     except UnidentifiedImageError as error:
         raise UnreadablePicture("is not a picture in a known format") from error
     except Exception as error:  # decoders raise whatever they like on hostile input
@@ -80,7 +91,7 @@ def to_rgb(image: Image.Image, convert: Callable[[Image.Image], Image.Image] | N
         UnreadablePicture.
     """
     try:
-        with warnings.catch_warnings():
+        with warnings.catch_warnings(), one_at_a_time_if_large(image):
             warnings.simplefilter("ignore")
             image.load()
             upright = ImageOps.exif_transpose(image)
@@ -89,6 +100,25 @@ def to_rgb(image: Image.Image, convert: Callable[[Image.Image], Image.Image] | N
         raise UnreadablePicture("needs more memory than a decoding worker may use") from error
     except Exception as error:  # decoders raise whatever they like on hostile input
         raise UnreadablePicture(f"cannot be decoded: {error}") from error
+
+
+@contextmanager
+def one_at_a_time_if_large(image: Image.Image) -> Iterator[None]:
+    """Wait until no other process of this user decodes a large picture: each may need more than a gigabyte."""
+    if image.width * image.height < LARGE_PIXELS:
+        yield
+        return
+    name = os.path.join(tempfile.gettempdir(), f"memesearch-{os.getuid()}.lock")
+    try:
+        lock = os.open(name, os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC, 0o600)
+    except OSError:  # no such folder, or somebody else made the file: memory is then bounded by each worker's limit
+        yield
+        return
+    try:
+        fcntl.flock(lock, fcntl.LOCK_EX)  # ends with the file, also when the process is killed
+        yield
+    finally:
+        os.close(lock)
 
 
 def flatten(image: Image.Image) -> Image.Image:

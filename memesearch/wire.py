@@ -3,7 +3,7 @@
 import base64
 import binascii
 import struct
-from typing import Any
+from typing import Annotated, Any, Literal
 
 import msgspec
 import numpy as np
@@ -16,6 +16,9 @@ MESSAGEPACK = "application/msgpack"
 PIXELS = "application/octet-stream"
 PIXEL_MAGIC = b"RGB8"
 PIXEL_HEADER = struct.Struct("<4sIII")
+ResizeMode = Literal["shortest", "longest", "squash"]  # OpenCLIP's terms
+Interpolation = Literal["bicubic", "bilinear", "nearest", "random"]
+Count = Annotated[int, msgspec.Meta(ge=1, le=65_536)]
 
 
 class EmbedRequest(msgspec.Struct):
@@ -34,15 +37,15 @@ class ServiceConfig(msgspec.Struct):
     """
 
     model: str
-    batch: int
-    image_size: tuple[int, int]
-    embedding_size: int
+    batch: Count
+    image_size: tuple[Count, Count]
+    embedding_size: Count
     model_id: str | None = None
-    resize_mode: str = "shortest"
-    interpolation: str = "bicubic"
-    fill_color: int = 0
+    resize_mode: ResizeMode = "shortest"
+    interpolation: Interpolation = "bicubic"
+    fill_color: Annotated[int, msgspec.Meta(ge=0, le=255)] = 0
     pixels: bool = False
-    parallel: int = 2
+    parallel: Count = 2
     precision: str | None = None
 
 

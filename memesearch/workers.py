@@ -17,7 +17,7 @@ from typing import Any, TypeVar
 
 import msgspec
 
-from memesearch.errors import MemeSearchError
+from memesearch.errors import MemeSearchError, Unavailable
 
 LENGTH = struct.Struct("<I")
 PIPE_BYTES = 4 * 2**20  # read-ahead of an answer: a few pictures' pixels, so that reading needs few turns of the loop
@@ -31,6 +31,10 @@ class WorkerDied(MemeSearchError):
 
 class WorkerCrashed(WorkerDied):
     """The worker ended in the middle of the request."""
+
+
+class WorkerSlow(WorkerDied):
+    """The worker was killed because it took too long."""
 
 
 class WorkerPool:
@@ -50,6 +54,7 @@ class WorkerPool:
 
         Raises:
             WorkerDied: it took too long, or crashed two workers; one alone may have been killed for other reasons.
+            Unavailable: no worker can be started at the moment.
         """
         try:
             return await self._call(request, answer)
@@ -59,31 +64,43 @@ class WorkerPool:
     async def _call(self, request: Any, answer: type[T]) -> T:
         worker = await self._idle.get()
         try:
-            if worker is None or worker.returncode is not None:
+            if worker is not None and worker.returncode is not None:
+                self._end(worker)
+                worker = None
+            if worker is None:
                 worker = await self._start()
+            answered = await self._exchange(worker, request, answer)
+        except BaseException:
+            if worker is not None:
+                self._end(worker)
+            self._idle.put_nowait(None)
+            raise
+        self._idle.put_nowait(worker)
+        return answered
+
+    async def _exchange(self, worker: asyncio.subprocess.Process, request: Any, answer: type[T]) -> T:
+        try:
             async with asyncio.timeout(self._timeout):  # not wait_for: Python 3.11's may swallow a cancellation
                 return await exchange(worker, msgspec.msgpack.encode(request), answer)
         except TimeoutError as error:
-            raise WorkerDied(f"took longer than {self._timeout:.0f} seconds") from error
+            raise WorkerSlow(f"took longer than {self._timeout:.0f} seconds") from error
         except (asyncio.IncompleteReadError, ConnectionError) as error:
             raise WorkerCrashed("crashed the decoder") from error
-        finally:
-            if sys.exc_info()[0] is not None and worker is not None:
-                self._end(worker)
-                worker = None
-            self._idle.put_nowait(worker)
 
     async def _start(self) -> asyncio.subprocess.Process:
-        worker = await asyncio.create_subprocess_exec(
-            sys.executable,
-            "-m",
-            self._module,
-            stdin=asyncio.subprocess.PIPE,
-            stdout=asyncio.subprocess.PIPE,
-            cwd=PROJECT,
-            start_new_session=True,
-            limit=PIPE_BYTES,
-        )
+        try:
+            worker = await asyncio.create_subprocess_exec(
+                sys.executable,
+                "-m",
+                self._module,
+                stdin=asyncio.subprocess.PIPE,
+                stdout=asyncio.subprocess.PIPE,
+                cwd=PROJECT,
+                start_new_session=True,
+                limit=PIPE_BYTES,
+            )
+        except OSError as error:  # too many processes or open files: the machine's trouble, not the request's
+            raise Unavailable(f"no worker process can be started: {error.strerror}") from error
         self._all.add(worker)
         return worker
 

@@ -25,6 +25,8 @@ MANNERS: dict[str, Any] = {
     "status": 200,  # of POST
     "seconds": 0.0,  # that a POST takes
     "pixels": True,
+    "batch": 8,
+    "interpolation": "bicubic",
     "refuses_black": False,
     "names_culprit": True,
     "alternates": False,  # is another model at each request
@@ -38,8 +40,8 @@ async def answer(request: web.Request) -> web.Response:
     if manners["alternates"]:
         manners["model_id"] = f"{next(COUNT) % 2}"
     if request.method == "GET":
-        told = {"model": "odd", "batch": 8, "image_size": [SIDE, SIDE], "embedding_size": manners["says"]}
-        return packed({**told, "model_id": manners["model_id"], "pixels": manners["pixels"]})
+        told = {"model": "odd", "image_size": [SIDE, SIDE], "embedding_size": manners["says"]}
+        return packed({**told, **{key: manners[key] for key in ("model_id", "pixels", "batch", "interpolation")}})
     raw = await request.read()
     await asyncio.sleep(manners["seconds"])
     if manners["status"] != 200:

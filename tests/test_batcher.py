@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from memesearch.clip.admission import Limit
+from memesearch.admission import Limit
 from memesearch.clip.batcher import (
     BULK,
     GOOD_BATCHES,

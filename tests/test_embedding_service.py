@@ -14,6 +14,7 @@ import sys
 import time
 import urllib.error
 import urllib.request
+import zlib
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -121,7 +122,6 @@ def test_clients_that_are_slow_or_leave_in_the_middle_hold_up_nobody(service: Pr
         connection.close()
     for connection in slow:
         connection.sendall(b"x")
-    wait_for(lambda: service.metric("modelserver_accepted_items") >= 40 * 8)
     assert post_pixels(service, body)[0] == 200
     assert len(embed(service, images=[encoded(1)], text=None)) == 1
     for connection in slow:
@@ -129,6 +129,36 @@ def test_clients_that_are_slow_or_leave_in_the_middle_hold_up_nobody(service: Pr
     wait_for(lambda: service.metric("modelserver_accepted_items") == 0)
     assert post_pixels(service, body)[0] == 200
     assert "Traceback" not in service.config.with_suffix(".log").read_text()
+
+
+def test_clients_that_stall_in_the_middle_of_a_large_body_do_not_make_others_wait_for_them(tmp_path: Path) -> None:
+    service = clip_server(tmp_path, max_batch_size=64).start()
+    body = body_of(np.zeros((64, SIZE, SIZE, 3), np.uint8))
+    head = f"POST /pixels HTTP/1.1\r\nHost: x\r\nContent-Length: {len(body)}\r\n\r\n".encode()
+    stalled = [connected(service, head + body[: len(body) * 2 // 3]) for _ in range(60)]
+    assert post_pixels(service, body)[0] == 200
+    stalled[-1].setblocking(False)
+    with pytest.raises(BlockingIOError):  # they were not waited for: the last has not even been given up yet
+        stalled[-1].recv(1)
+    for connection in stalled:
+        connection.close()
+    service.stop()
+
+
+def test_a_few_bytes_that_announce_many_pictures_keep_nobody_out(service: Program) -> None:
+    size = 9000 * SIZE * SIZE * 3
+    head = f"POST /pixels HTTP/1.1\r\nHost: x\r\nContent-Length: {16 + size}\r\n\r\n".encode()
+    liars = [connected(service, head + struct.pack("<4sIII", b"RGB8", 9000, SIZE, SIZE)) for _ in range(3)]
+    people = [
+        connected(
+            service, head.replace(str(16 + size).encode(), b"110608") + struct.pack("<4sIII", b"RGB8", 4, SIZE, SIZE)
+        )
+        for _ in range(300)
+    ]
+    assert post_pixels(service, body_of(fitted(range(20))))[0] == 200
+    assert len(embed(service, text=["a cat"])) == 1
+    for connection in liars + people:
+        connection.close()
 
 
 def test_bytes_that_are_only_announced_keep_nobody_out(service: Program) -> None:
@@ -229,9 +259,15 @@ def test_killed_decoders_are_replaced_and_no_request_notices(service: Program) -
 
 
 def test_a_picture_that_claims_to_be_huge_is_refused(service: Program) -> None:
-    claims = bytes.fromhex("89504e470d0a1a0a0000000d49484452") + struct.pack(">IIBBBBB", 25500, 25500, 8, 2, 0, 0, 0)
-    status, headers, raw = ask(service, "", msgspec.msgpack.encode({"images": [encoded(1), claims + bytes(20)]}))
+    header = b"IHDR" + struct.pack(">IIBBBBB", 25500, 25500, 8, 2, 0, 0, 0)
+    data = b"IDAT" + zlib.compress(bytes(100))
+    chunks = [
+        struct.pack(">I", len(chunk) - 4) + chunk + struct.pack(">I", zlib.crc32(chunk)) for chunk in (header, data)
+    ]
+    claims = bytes.fromhex("89504e470d0a1a0a") + b"".join(chunks)
+    status, headers, raw = ask(service, "", msgspec.msgpack.encode({"images": [encoded(1), claims]}))
     assert (status, headers["X-Item-Index"]) == (400, "1")
+    assert "more than the limit" in msgspec.msgpack.decode(raw)
     assert len(embed(service, images=[encoded(1)])) == 1, raw
 
 

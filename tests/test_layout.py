@@ -9,7 +9,7 @@ import pytest
 
 ROOT = Path(__file__).resolve().parents[1]
 PACKAGE = ROOT / "memesearch"
-SMALL_PARTS = {"errors", "config", "machine", "seldom", "wire", "web", "picture", "workers"}
+SMALL_PARTS = {"errors", "config", "machine", "seldom", "wire", "web", "picture", "workers", "admission", "bodies"}
 ALLOWED = {
     "clip": {"clip"},
     "library": {"library", "clip", "search"},

@@ -1,12 +1,16 @@
 """Services that misbehave, a disk that is full, clients that leave: nothing is lost, and everything ends."""
 
+import contextlib
 import json
+import os
 import resource
 import shutil
 import signal
+import socket
 import subprocess
 import sys
 import time
+import urllib.error
 import urllib.request
 from collections.abc import Iterator
 from pathlib import Path
@@ -238,3 +242,101 @@ def test_it_ends_at_once_in_the_middle_of_indexing(library: tuple[Program, Path]
         program.start()
     service.behave()
     wait_for(lambda: files_in_index(program) == on_disk(pictures))
+
+
+def test_a_file_from_the_far_future_is_indexed_like_any_other(library: tuple[Program, Path]) -> None:
+    program, pictures = library
+    draw(pictures / "far.png", 90)
+    draw(pictures / "early.png", 91)
+    os.utime(pictures / "far.png", (15_000_000_000, 15_000_000_000))  # in the year 2445
+    os.utime(pictures / "early.png", (-5_000_000_000, -5_000_000_000))
+    assert program.post("reload_index", b"") is True
+    assert files_in_index(program) == on_disk(pictures)
+
+
+def test_too_few_open_files_for_a_moment_cost_no_picture(library: tuple[Program, Path], service: OddService) -> None:
+    program, pictures = library
+    assert program.process is not None
+    pid = program.process.pid
+    for seed in range(100, 140):
+        draw(pictures / f"{seed}.png", seed)
+    limits = resource.prlimit(pid, resource.RLIMIT_NOFILE)
+    opened = len(list(Path(f"/proc/{pid}/fd").iterdir()))
+    resource.prlimit(pid, resource.RLIMIT_NOFILE, (opened + 4, limits[1]))
+    with contextlib.suppress(urllib.error.HTTPError, OSError):
+        program.post("reload_index", b"")
+    resource.prlimit(pid, resource.RLIMIT_NOFILE, limits)
+    wait_for(lambda: program.post("reload_index", b""))
+    assert files_in_index(program) == on_disk(pictures)
+    assert program.get("api/failures")["total"] == 0
+
+
+@pytest.mark.parametrize("odd", [{"interpolation": "area"}, {"batch": 0}, {"says": 0}])
+def test_a_service_that_says_nonsense_of_itself_is_not_used_and_costs_no_picture(
+    library: tuple[Program, Path], service: OddService, odd: dict[str, Any]
+) -> None:
+    program, pictures = library
+    service.behave(**odd)
+    draw(pictures / "new.png", 80)
+    status, sentence = program.refusal("reload_index", b"")
+    assert (status, "does not speak like an embedding service" in sentence) == (503, True)
+    service.behave()
+    wait_for(lambda: files_in_index(program) == on_disk(pictures))
+    assert program.get("api/failures")["total"] == 0
+
+
+def test_renamed_pictures_stay_searchable_when_the_service_fails_during_the_run(
+    library: tuple[Program, Path], service: OddService
+) -> None:
+    program, pictures = library
+    (pictures / "moved").mkdir()
+    for seed in range(6):
+        (pictures / f"{seed}.png").rename(pictures / f"moved/{seed}.png")
+    for seed in range(20, 30):
+        draw(pictures / f"{seed}.png", seed)
+    service.behave(status=500)
+    assert program.refusal("reload_index", b"")[0] == 503
+    assert files_in_index(program) == {f"moved/{seed}.png" for seed in range(6)}
+
+
+def test_a_picture_that_one_model_refuses_is_given_to_the_next(
+    library: tuple[Program, Path], service: OddService
+) -> None:
+    program, pictures = library
+    service.behave(refuses_black=True)
+    Image.new("RGB", (40, 40)).save(pictures / "black.png")
+    assert program.post("reload_index", b"") is True
+    assert program.get("api/failures")["total"] == 1
+    service.behave(model_id="second")
+    assert program.post("reload_index", b"") is True
+    assert files_in_index(program) == on_disk(pictures)
+    assert program.get("api/failures")["total"] == 0
+
+
+def test_after_an_outage_the_status_says_that_it_indexes(tmp_path: Path, service: OddService) -> None:
+    for seed in range(40):
+        draw(tmp_path / f"pictures/{seed}.png", seed)
+    service.stop(signal.SIGKILL)
+    program = backend(tmp_path, service, tmp_path / "pictures").start()
+    wait_for(lambda: "does not answer" in problem(program))
+    service.behave(seconds=0.5)
+    service.start()
+    wait_for(lambda: program.get("api/status")["indexing"]["done"] > 0)
+    status = program.get("api/status")
+    assert (status["indexing"]["state"], status["indexing"]["message"]) == ("indexing", None)
+    assert program.stop() == 0
+
+
+def test_large_bodies_that_stall_do_not_fill_the_memory(library: tuple[Program, Path]) -> None:
+    program, _ = library
+    head = f"POST / HTTP/1.1\r\nHost: x\r\nContent-Length: {60 * 2**20}\r\n\r\n".encode()
+    connections = [socket.create_connection(("127.0.0.1", program.port)) for _ in range(12)]
+    for connection in connections:
+        with contextlib.suppress(OSError):  # refused in the middle
+            connection.sendall(head + b" " * 55 * 2**20)
+    assert program.process is not None
+    status = Path(f"/proc/{program.process.pid}/status").read_text()
+    assert int(status.split("VmRSS:")[1].split()[0]) < 900_000  # kB; all of them would be 660 MB more
+    for connection in connections:
+        connection.close()
+    assert len(program.get("api/search")["results"]) == 6

@@ -6,6 +6,7 @@ import shutil
 import socket
 import subprocess
 import sys
+import time
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from threading import Thread
@@ -141,3 +142,12 @@ def waiting(program: Program) -> dict[str, Any] | None:
     """What the backend says of its indexing while that waits."""
     indexing: dict[str, Any] = program.get("api/status")["indexing"]
     return indexing if indexing["state"] == "waiting" else None
+
+
+@pytest.mark.parametrize("seconds", [0.7, 1.2, 2.0])
+def test_sigterm_while_the_model_is_loaded_is_a_clean_stop(tmp_path: Path, seconds: float) -> None:
+    program = clip_server(tmp_path)
+    process = subprocess.Popen([sys.executable, str(PROJECT / "clip_server.py"), str(program.config)])
+    time.sleep(seconds)
+    process.terminate()
+    assert process.wait(30) == 0

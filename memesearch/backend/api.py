@@ -21,6 +21,7 @@ from memesearch.backend.parts import (
     SEARCHER,
     SHOWN,
     STAGE,
+    body_of,
     count_query,
     index_of,
     plain,
@@ -52,7 +53,8 @@ async def search_get(request: web.Request) -> web.Response:
 
 
 async def search_post(request: web.Request) -> web.Response:
-    return await answer(request.app, decode_json(await request.read(), SearchBody))
+    async with body_of(request) as raw:
+        return await answer(request.app, decode_json(raw, SearchBody))
 
 
 def number(request: web.Request, name: str, default: int) -> int:
@@ -162,11 +164,11 @@ async def failures(request: web.Request) -> web.Response:
 
 async def embed(request: web.Request) -> web.Response:
     """`POST /api/embed`: the raw bytes of a picture to its vector, for the page's address."""
-    raw = await request.read()
-    if not raw:
-        raise BadRequest("the body must be the bytes of a picture")
     index = index_of(request.app)
-    vector = await request.app[SEARCHER].embed_picture(raw, index)
+    async with body_of(request) as raw:
+        if not raw:
+            raise BadRequest("the body must be the bytes of a picture")
+        vector = await request.app[SEARCHER].embed_picture(raw, index)
     encoded = base64.urlsafe_b64encode(wire.to_bytes(vector)).decode().rstrip("=")
     return plain({"embedding": encoded, "model_id": index.model_id})
 

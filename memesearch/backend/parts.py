@@ -1,5 +1,7 @@
 """What the backend's handlers are given: typed keys of the application, and metrics."""
 
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any
 
@@ -7,6 +9,8 @@ import msgspec
 from aiohttp import web
 from prometheus_client import Counter, Gauge, Histogram
 
+from memesearch.admission import Limit
+from memesearch.bodies import read_all
 from memesearch.config import MseConfig
 from memesearch.errors import Unavailable
 from memesearch.library.library import Library
@@ -32,6 +36,16 @@ INDEXING_LEFT = Gauge("mse_indexing_left", "Pictures still to be indexed")
 OCR_LEFT = Gauge("mse_ocr_left", "Pictures whose text is still to be read")
 
 MAX_RESULTS = 20_000
+MAX_BODY_BYTES = 64 * 2**20
+MAX_BODIES_BYTES = 512 * 2**20  # of all requests that are being received or answered
+BODIES = web.AppKey("bodies", Limit)
+
+
+@asynccontextmanager
+async def body_of(request: web.Request) -> AsyncIterator[bytes]:
+    """The body of a request, counted for as long as it is used. Raises what `read_all` raises."""
+    with request.app[BODIES].hold() as held:
+        yield await read_all(request, MAX_BODY_BYTES, held)
 
 
 def count_query(terms: list[Term]) -> None:

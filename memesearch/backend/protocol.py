@@ -14,6 +14,7 @@ from memesearch.backend.parts import (
     SEARCH_TIME,
     SEARCHER,
     SHOWN,
+    body_of,
     count_query,
     index_of,
     plain,
@@ -21,7 +22,7 @@ from memesearch.backend.parts import (
 from memesearch.errors import BadRequest, NotFound
 from memesearch.library.records import Hit
 from memesearch.search.live import LiveIndex
-from memesearch.search.query import FEW, Term, Terms
+from memesearch.search.query import FEW, Numbers, Term, Terms
 from memesearch.thumbs.formats import thumbnail_id
 from memesearch.web import decode_json
 
@@ -33,7 +34,7 @@ class Query(msgspec.Struct):
 
     text: Annotated[list[Weighted], FEW] = []
     images: Annotated[list[Weighted], FEW] = []
-    embeddings: Annotated[list[list[float]], FEW] = []
+    embeddings: Annotated[list[Numbers], FEW] = []
     top_k: int = 4000
     terms: Terms | None = None
     k: int = 1000
@@ -43,11 +44,12 @@ class Query(msgspec.Struct):
 
 async def search(request: web.Request) -> web.Response:
     """`POST /`."""
-    query = decode_json(await request.read(), Query)
-    with SEARCH_TIME.time():
-        return await (
-            first_generation(request.app, query) if query.terms is None else second_generation(request.app, query)
-        )
+    async with body_of(request) as raw:
+        query = decode_json(raw, Query)
+        with SEARCH_TIME.time():
+            return await (
+                first_generation(request.app, query) if query.terms is None else second_generation(request.app, query)
+            )
 
 
 async def first_generation(app: web.Application, query: Query) -> web.Response:

@@ -24,6 +24,11 @@ class PixelArena:
         """The slots [start, stop) as writable bytes."""
         return self.pixels[start:stop].reshape(-1).data
 
+    def has(self, count: int, interactive: bool) -> bool:
+        """Whether nobody waits and so many slots are free."""
+        keep = 0 if interactive else self._reserve
+        return not self._turn[interactive].locked() and len(self._free) - keep >= count
+
     @asynccontextmanager
     async def slots(self, count: int, interactive: bool) -> AsyncIterator[list[int]]:
         """Numbers of `count` slots, ascending; waits until there are so many.

@@ -1,63 +1,17 @@
-"""Reading request bodies from clients that may be slow, lie about their length, or leave."""
+"""Pixels from the network straight into memory that is there already."""
 
 import asyncio
-from typing import Any
+from collections.abc import Iterator
+from contextlib import contextmanager
 
 from aiohttp import web
 
-from memesearch.clip.admission import Hold
-from memesearch.errors import BadRequest, SlowClient, TooLarge, UnsupportedType
+from memesearch.admission import Hold
+from memesearch.bodies import patience
+from memesearch.errors import BadRequest, SlowClient
 
-GRACE_SECONDS = 10.0
-SLOWEST = 2**20  # bytes a second, after the grace
-
-
-def patience(size: int) -> float:
-    """Seconds that a client has for a body of `size` bytes."""
-    return GRACE_SECONDS + size / SLOWEST
-
-
-async def read_all(request: web.Request, most: int, held: Hold) -> bytes:
-    """The whole body. What has arrived is counted in `held`; what is only announced costs nobody anything.
-
-    Raises:
-        TooLarge: more than `most` bytes. SlowClient, Overloaded.
-    """
-    check_length(request, most)
-    chunks: list[bytes] = []
-    try:
-        async with asyncio.timeout(patience(request.content_length or most)):
-            async for chunk, _ in request.content.iter_chunks():
-                held.grow(len(chunk))
-                chunks.append(chunk)
-                if held.amount > most:
-                    raise TooLarge(f"the request is larger than {most} bytes")
-    except TimeoutError as error:
-        raise SlowClient("the request's body did not arrive in time") from error
-    return b"".join(chunks)
-
-
-async def read_form(request: web.Request, most: int, held: Hold) -> Any:
-    """The fields of a form. Raises as `read_all` does, and BadRequest for what is no form."""
-    check_length(request, most)
-    held.grow(request.content_length or most)
-    try:
-        async with asyncio.timeout(patience(request.content_length or most)):
-            return await request.post()
-    except TimeoutError as error:
-        raise SlowClient("the request's body did not arrive in time") from error
-    except (web.HTTPException, ConnectionError, web.RequestPayloadError):
-        raise
-    except Exception as error:  # what is no form makes aiohttp raise errors of many kinds
-        raise BadRequest(f"the body is not a form: {error}") from error
-
-
-def check_length(request: web.Request, most: int) -> None:
-    """Raises TooLarge, and UnsupportedType for compressed bodies: their length says nothing of what they hold."""
-    if "Content-Encoding" in request.headers:
-        raise UnsupportedType("compressed bodies are not taken; send it as it is")
-    if (request.content_length or 0) > most:
-        raise TooLarge(f"the request is larger than {most} bytes")
+QUICK = 32 * 2**20  # bytes a second: who sends so fast is next door, and may be read straight into slots
+GRACE_WITH_SLOTS, SLOWEST_WITH_SLOTS = 2.0, 8 * 2**20  # seconds, bytes a second: others wait for these slots
 
 
 class BodyReader:
@@ -69,14 +23,31 @@ class BodyReader:
         self._left = patience(size)
         self._rest = memoryview(b"")
 
-    async def prefetch(self, size: int) -> None:
-        """Wait until `size` bytes have arrived, or the body has ended: who is slow is so at its own cost."""
+    async def prefetch(self, size: int, held: Hold) -> bool:
+        """Wait until `size` bytes have arrived, or the body has ended: who is slow is so at its own cost.
+
+        Args:
+            held: counts what is kept here meanwhile.
+        Returns:
+            Whether they came so fast that what follows may be awaited with slots in hand.
+        """
         arrived = [self._rest]
         count = len(self._rest)
+        before = self._left
         while count < size and await self._more():
+            held.grow(len(self._rest))
             arrived.append(self._rest)
             count += len(self._rest)
         self._rest = memoryview(b"".join(arrived)) if len(arrived) > 1 else arrived[0]
+        return (before - self._left) * QUICK <= count
+
+    @contextmanager
+    def hurried(self, size: int) -> Iterator[None]:
+        """For as long as slots are held for the next `size` bytes the client has less time."""
+        before = self._left
+        self._left = allowed = min(before, GRACE_WITH_SLOTS + size / SLOWEST_WITH_SLOTS)
+        yield
+        self._left += before - allowed
 
     async def into(self, target: memoryview) -> None:
         """Fill `target`, a view of bytes. Raises BadRequest (the body ended before), SlowClient."""
@@ -100,7 +71,8 @@ class BodyReader:
         while True:
             started = loop.time()
             try:
-                data, end_of_chunk = await asyncio.wait_for(self._content.readchunk(), max(self._left, 0.01))
+                async with asyncio.timeout(max(self._left, 0.01)):
+                    data, end_of_chunk = await self._content.readchunk()
             except TimeoutError as error:
                 raise SlowClient("the request's body did not arrive in time") from error
             self._left -= loop.time() - started

@@ -9,6 +9,7 @@ from typing import Any
 
 import aiohttp
 import msgspec
+import numpy as np
 from PIL import Image
 
 from memesearch import wire
@@ -17,7 +18,7 @@ from memesearch.errors import BadRequest, MemeSearchError, Overloaded, Unavailab
 log = logging.getLogger(__name__)
 FIRST_PAUSE, LONGEST_PAUSE = 0.5, 15.0  # seconds between tries while the service is away
 BULK = aiohttp.ClientTimeout(total=600, connect=5)
-ASKED = aiohttp.ClientTimeout(total=20, connect=5)  # somebody waits, and can be answered by words alone
+ASKED = aiohttp.ClientTimeout(total=10, connect=5)  # somebody waits, and can be answered by words alone
 
 
 class ModelChanged(MemeSearchError):
@@ -119,6 +120,8 @@ class ClipClient:
         size = self.config.embedding_size if self.config else 0
         if any(len(vector) != 2 * size for vector in vectors):
             raise Unavailable(f"{self.url} says that its vectors have {size} numbers, but sends others")
+        if not np.isfinite(np.frombuffer(b"".join(vectors), "<f2")).all():
+            raise Unavailable(f"{self.url} sends vectors with numbers that are not finite")
         return vectors
 
     async def _request(

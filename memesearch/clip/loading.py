@@ -20,6 +20,8 @@ WAY_OUT = (
     "Download the model on a connected machine and set `model` to `local-dir:PATH` of its folder, "
     "or use the bundled one: `local-dir:demo/model`"
 )
+DECISIVE = ("pool_type", "global_pool", "attn_pool_type", "approximate")
+PROBE = "A cat's MEME: 2 penguins & 猫 ünd 😀!"
 Towers = Literal["both", "vision", "text"]
 TEXT_PARTS = ("text", "transformer", "token_embedding", "ln_final", "positional_embedding", "text_projection")
 
@@ -84,7 +86,7 @@ def describe(name: str, module: Any, tokenizer: Any, towers: Towers = "both") ->
         interpolation=config["interpolation"],
         fill_color=int(config["fill_color"]),
     )
-    model_id = identify(module, config)
+    model_id = identify(module, config, tokenizer)
     drop = {"both": (), "vision": TEXT_PARTS, "text": ("visual",)}[towers]
     for part in drop:
         if hasattr(module, part):
@@ -93,9 +95,17 @@ def describe(name: str, module: Any, tokenizer: Any, towers: Towers = "both") ->
     return Loaded(name, module, tokenizer, preprocessing, config["mean"], config["std"], model_id, towers)
 
 
-def identify(model: torch.nn.Module, preprocessing: dict[str, Any]) -> str:
-    """A name for weights and preprocessing together: equal exactly when the vectors may be compared."""
+def identify(model: torch.nn.Module, preprocessing: dict[str, Any], tokenizer: Any) -> str:
+    """A name for all that makes a vector: equal exactly when vectors may be compared.
+
+    Weights alone do not say what is computed with them: which activation (OpenAI's QuickGELU or GELU), how tokens
+    are pooled, how a text becomes tokens.
+    """
     digest = hashlib.blake2b(json.dumps(preprocessing, sort_keys=True, default=str).encode(), digest_size=8)
+    for module in model.modules():
+        settings = [(name, getattr(module, name)) for name in DECISIVE if isinstance(getattr(module, name, None), str)]
+        digest.update(f"{type(module).__name__}{settings}".encode())
+    digest.update(json.dumps(tokenizer([PROBE]).tolist()).encode())
     for key, tensor in sorted(model.state_dict().items()):
         digest.update(key.encode())
         digest.update(tensor.detach().cpu().contiguous().reshape(-1).view(torch.uint8).numpy().data)

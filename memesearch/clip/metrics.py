@@ -5,7 +5,7 @@ from collections import deque
 
 from prometheus_client import Counter, Gauge, Histogram
 
-from memesearch.clip.admission import Limit
+from memesearch.admission import Limit
 from memesearch.clip.batcher import Batcher, Modality
 from memesearch.clip.engine import Engine
 

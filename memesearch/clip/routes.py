@@ -2,14 +2,14 @@
 
 import asyncio
 from collections.abc import AsyncIterator
-from typing import Any
 
 import msgspec
 from aiohttp import web
 
 from memesearch import wire
+from memesearch.bodies import check_length, read_all, read_form
 from memesearch.clip import metrics
-from memesearch.clip.body import BodyReader, check_length, read_all, read_form
+from memesearch.clip.body import BodyReader
 from memesearch.clip.engine import Engine
 from memesearch.clip.precision import name_of
 from memesearch.clip.service import Service
@@ -141,12 +141,11 @@ async def embed_json(service: Service, body: JsonEmbedRequest) -> Vectors:
     raise BadRequest("the body must be an object with one string: `text`, or `image` in base64")
 
 
-async def embed_form(service: Service, form: Any) -> Vectors:
-    image, text = form.get("image"), form.get("text")
-    if isinstance(image, web.FileField):
-        return await service.embed_pictures([image.file.read()], bulk=False)
-    if isinstance(text, str):
-        return await service.embed_texts([text], bulk=False)
+async def embed_form(service: Service, form: dict[str, bytes]) -> Vectors:
+    if "image" in form:
+        return await service.embed_pictures([form["image"]], bulk=False)
+    if "text" in form:
+        return await service.embed_texts([form["text"].decode("utf-8", "replace")], bulk=False)
     raise BadRequest("the form must have a field `text` or a file `image`")
 
 

@@ -10,8 +10,8 @@ from typing import Any
 
 import numpy as np
 
+from memesearch.admission import Hold, Limit
 from memesearch.clip import metrics
-from memesearch.clip.admission import Hold, Limit
 from memesearch.clip.arena import runs
 from memesearch.clip.batcher import Batcher, Modality, NotFinite
 from memesearch.clip.body import BodyReader
@@ -31,7 +31,7 @@ MAX_WAITING_BYTES = 1024 * 2**20
 LEAST_WAITING_ITEMS = 1024
 BATCHES_WAITING = 32  # how many full batches may wait before clients are told to come back
 INTERACTIVE_PICTURES = 4  # a request of at most so many pictures comes from a person, not from an indexer
-INTERACTIVE_TEXTS = 16
+INTERACTIVE_TEXTS = 64  # as many as a query of the backend may have
 MAX_ITEMS = 65_536  # in one request
 PARTS_IN_FLIGHT = 2  # of one large request: the next is decoded or received while one is computed
 PREFETCH_BYTES = 2**20  # of a body have to be there before it is lent slots
@@ -114,22 +114,29 @@ class Service:
         async def part(start: int, stop: int) -> Vectors:
             async with contextlib.AsyncExitStack() as stack:
                 async with one_reads:
-                    await body.prefetch(min((stop - start) * self.arena.pixels[0].nbytes, PREFETCH_BYTES))
+                    kept = stack.enter_context(self.bytes.hold())
+                    size = (stop - start) * self.arena.pixels[0].nbytes
+                    quick = await body.prefetch(min(size, PREFETCH_BYTES), kept)
+                    if not (quick and self.arena.has(stop - start, interactive)):
+                        await body.prefetch(size, kept)  # all of it, before it takes slots that others could use
+                    held.grow(stop - start)
                     slots = await stack.enter_async_context(self.arena.slots(stop - start, interactive))
-                    for first, last in runs(slots):
-                        await body.into(self.arena.bytes_of(first, last))
+                    with body.hurried(size):
+                        for first, last in runs(slots):
+                            await body.into(self.arena.bytes_of(first, last))
+                    kept.release()
                     if stop == header.count:
                         await body.end()
                 return await self.batcher.submit("image", slots, interactive)
 
-        with self._admitted(header.count, interactive):
+        with self._admitted(header.count, interactive, arrived=False) as held:
             return await self._in_parts(header.count, part)
 
-    def _admitted(self, count: int, interactive: bool) -> AbstractContextManager[Hold]:
-        """Raises Overloaded, TooLarge."""
+    def _admitted(self, count: int, interactive: bool, arrived: bool = True) -> AbstractContextManager[Hold]:
+        """Hold the items of a request, or none yet if they have only been announced. Raises Overloaded, TooLarge."""
         if count > MAX_ITEMS:
             raise TooLarge(f"{count:,} items are too many for one request; send at most {MAX_ITEMS:,}")
-        return self.items[interactive].hold(count)
+        return self.items[interactive].hold(count if arrived else 0)
 
     async def is_well(self) -> None:
         """One item through the model; all who ask at the same time share it. Raises what the batcher raises."""

@@ -31,10 +31,15 @@ class DecodeRequest(msgspec.Struct):
 
 
 class Decoded(msgspec.Struct):
-    """Either `problem`, or the content and its frames: RGB pixels of the model's size."""
+    """Either the content and its frames, RGB pixels of the model's size; or `problem`; or, when the file changed or
+    vanished meanwhile, nothing: the next scan looks at it again.
+
+    Attributes:
+        lasting: the file's bytes are at fault, not this moment.
+    """
 
     problem: str | None = None
-    changed: bool = False
+    lasting: bool = True
     content: Content | None = None
     frames: list[bytes] = []
 
@@ -47,9 +52,9 @@ def decode(request: DecodeRequest) -> Decoded:
     try:
         raw = Path(request.path).read_bytes()
     except OSError:
-        return Decoded(changed=True)
+        return Decoded()
     if hash_bytes(raw) != request.digest:
-        return Decoded(changed=True)
+        return Decoded()
     try:
         return read_picture(raw, request.digest, request.want)
     except UnreadablePicture as error:

@@ -21,14 +21,15 @@ from memesearch.library.decode_worker import HASH_BYTES, MAX_FILE_BYTES, Decoded
 from memesearch.library.old_vectors import OldVectors
 from memesearch.library.progress import Progress
 from memesearch.library.ready import Prepared, Ready
-from memesearch.library.records import FileStat
+from memesearch.library.records import Failure, FileStat
 from memesearch.library.store import Store
 from memesearch.picture import Preprocessing
-from memesearch.workers import WorkerDied, WorkerPool
+from memesearch.workers import WorkerDied, WorkerPool, WorkerSlow
 
 log = logging.getLogger(__name__)
 PATIENCE_SECONDS = 10.0  # a service that restarts behind a proxy is soon back; after that the run is given up
-CHANGED_WHILE_READ = "changed or vanished while it was read; it is looked at again at the next scan"
+BUSY_SECONDS = 5.0  # of answers that the service has too much to do, before that is shown
+LINKS_AT_ONCE, FAILURES_AT_ONCE = 256, 100  # in a transaction; the index follows each
 
 
 class Limits(msgspec.Struct, frozen=True):
@@ -56,7 +57,8 @@ class Ingest:
         self._decoders, self._limits = decoders, limits
         self._progress, self._stored = progress, stored
         self._same_bytes: dict[bytes, list[FileStat]] = {}  # files waiting for one content to be embedded
-        self._failures: list[tuple[FileStat, str]] = []
+        self._failures: list[Failure] = []
+        self._links: list[tuple[FileStat, int]] = []
 
     async def run(self, files: list[FileStat], config: wire.ServiceConfig, model: int) -> None:
         """Make `files` searchable or record why not; what was stored stays, also when this raises.
@@ -79,26 +81,28 @@ class Ingest:
         except BaseExceptionGroup as group_error:
             raise first_of(group_error) from None
         finally:
+            await self._store_links()
             await self._store_failures()
 
-    async def link_known(self, files: list[FileStat], model: int) -> int:
+    async def link_known(self, files: list[FileStat], model: int) -> set[str]:
         """Without the service: make those of `files` searchable whose bytes are known already.
 
         Returns:
-            How many were.
+            The paths that were.
         """
-        linked = 0
+        linked = []
         for file in files:
             digest = None
             with contextlib.suppress(OSError):
                 digest = await asyncio.to_thread(hash_file, self._root / file.path)
             content_id = None if digest is None else await self._store.content_of(digest, model)
             if content_id is not None:
-                await self._store.link([(file, content_id)])
-                linked += 1
+                linked.append((file, content_id))
             self._progress.advance(1)
-        await self._stored()
-        return linked
+        if linked:
+            await self._store.link(linked)
+            await self._stored()
+        return {file.path for file, _ in linked}
 
     async def _prepare_all(self, todo: Iterator[FileStat]) -> None:
         async def prepare_some() -> None:
@@ -115,12 +119,13 @@ class Ingest:
         try:
             digest = await asyncio.to_thread(hash_file, self._root / file.path)
         except OSError as error:
-            await self._fail(
-                [file], f"cannot be read: {error.strerror}", remember=not isinstance(error, FileNotFoundError)
-            )
+            if not isinstance(error, FileNotFoundError):
+                await self._fail([Failure(file, f"cannot be read: {error.strerror}", lasting=False)])
+            self._progress.advance(1)
             return
         if digest is None:
-            await self._fail([file], f"is larger than {MAX_FILE_BYTES:,} bytes")
+            await self._fail([Failure(file, f"is larger than {MAX_FILE_BYTES:,} bytes")])
+            self._progress.advance(1)
             return
         if digest in self._same_bytes:
             self._same_bytes[digest].append(file)
@@ -128,9 +133,9 @@ class Ingest:
         self._same_bytes[digest] = [file]
         content_id = await self._store.content_of(digest, self._model)
         if content_id is not None:
-            files = self._same_bytes.pop(digest)
-            await self._store.link([(same, content_id) for same in files])
-            await self._done(len(files))
+            self._links += [(same, content_id) for same in self._same_bytes.pop(digest)]
+            if len(self._links) >= LINKS_AT_ONCE:
+                await self._store_links()
             return
         await self._decode(file, digest)
 
@@ -138,8 +143,9 @@ class Ingest:
         decoded = await self._decoded(file, digest)
         if decoded.content is None:
             files = self._same_bytes.pop(digest)
-            reason = decoded.problem or CHANGED_WHILE_READ
-            await self._fail(files, reason, remember=not decoded.changed)
+            if decoded.problem is not None:
+                await self._fail([Failure(same, decoded.problem, decoded.lasting) for same in files])
+            self._progress.advance(len(files))
             return
         if (vector := await self._old.vector(file)) is not None:
             await self._add([(Prepared(decoded.content, []), [vector])])
@@ -153,7 +159,7 @@ class Ingest:
         try:
             return await self._decoders.call(DecodeRequest(str(self._root / file.path), digest, want), Decoded)
         except WorkerDied as error:
-            return Decoded(problem=str(error))
+            return Decoded(problem=str(error), lasting=not isinstance(error, WorkerSlow))
 
     async def _embed_alone(self, file: FileStat) -> bytes | None:
         """The vector of a file's first frame; None when it cannot be had."""
@@ -185,7 +191,9 @@ class Ingest:
                     return [by_item.get(id(item), []) for item in batch]
                 culprits = [item for item in left if owns(item, left, error.index)] or left
                 for item in culprits:
-                    await self._fail(self._same_bytes.pop(item.content.hash, []), str(error))
+                    files = self._same_bytes.pop(item.content.hash, [])
+                    await self._fail([Failure(file, str(error), model=self._model) for file in files])
+                    self._progress.advance(len(files))
                 left = [item for item in left if item not in culprits]
                 continue
             embedded = {id(item): [next(vectors) for _ in item.frames] for item in left}
@@ -196,14 +204,17 @@ class Ingest:
         """Try again while the service is busy, and for a while when it is away. Raises what `run` says."""
         assert self._config.model_id is not None
         loop = asyncio.get_running_loop()
-        give_up = loop.time() + PATIENCE_SECONDS
+        started = loop.time()
+        give_up = started + PATIENCE_SECONDS
         while True:
             try:
                 vectors = await self._client.embed_pixels(frames, self._config.model_id)
                 self._progress.go_on()
                 return vectors
-            except Overloaded:
+            except Overloaded as error:
                 give_up = loop.time() + PATIENCE_SECONDS
+                if loop.time() > started + BUSY_SECONDS:
+                    self._progress.wait(str(error))
             except Unavailable as error:
                 if loop.time() > give_up:
                     raise
@@ -226,13 +237,11 @@ class Ingest:
         self._progress.advance(count)
         await self._stored()
 
-    async def _fail(self, files: list[FileStat], reason: str, remember: bool = True) -> None:
-        for file in files:
-            log.warning("skipping %r: %s", file.path, reason)
-            if remember:
-                self._failures.append((file, reason))
-        self._progress.advance(len(files))
-        if len(self._failures) >= 100:
+    async def _fail(self, failures: list[Failure]) -> None:
+        for failure in failures:
+            log.warning("skipping %r: %s", failure.file.path, failure.reason)
+        self._failures += failures
+        if len(self._failures) >= FAILURES_AT_ONCE:
             await self._store_failures()
 
     async def _store_failures(self) -> None:
@@ -240,6 +249,12 @@ class Ingest:
         if failures:
             await self._store.fail(failures)
             await self._stored()
+
+    async def _store_links(self) -> None:
+        links, self._links = self._links, []
+        if links:
+            await self._store.link(links)
+            await self._done(len(links))
 
 
 def hash_file(path: Path) -> bytes | None:

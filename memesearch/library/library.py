@@ -17,7 +17,7 @@ from memesearch.errors import MemeSearchError, Unavailable
 from memesearch.library.ingest import Ingest, Limits
 from memesearch.library.progress import Progress
 from memesearch.library.reading import TextReading
-from memesearch.library.records import FileStat
+from memesearch.library.records import Failure, FileStat
 from memesearch.library.scan import difference, scan
 from memesearch.library.store import Store
 from memesearch.search.live import LiveIndex
@@ -101,8 +101,8 @@ class Library:
                 summary = await self._steadily()
                 self.problem = None
                 return summary
-            except MemeSearchError as error:
-                self.problem = str(error)
+            except Exception as error:
+                self.problem = str(error) or type(error).__name__
                 raise
             finally:
                 self.indexing.finish()
@@ -127,22 +127,24 @@ class Library:
         new_refused = [file for file in change.changed if file.path in refused]
         for file in new_refused:
             log.warning("skipping %r: %s", file.path, found.refused[file.path])
-        await self.store.fail([(file, found.refused[file.path]) for file in new_refused])
+        await self.store.fail([Failure(file, found.refused[file.path]) for file in new_refused])
         changed = [file for file in change.changed if file.path not in refused]
         try:
-            await self._index(changed, found.files, [known[path] for path in change.gone])
+            renamed = await self._link_renamed(changed, [known[path] for path in change.gone])
+            await self._index([file for file in changed if file.path not in renamed], found.files)
         finally:  # a picture that is gone is not shown, whatever else went wrong
             await self.store.remove(change.gone)
             await self._follow()
         return await self._summary(len(on_disk), len(changed), len(change.gone))
 
-    async def _index(self, changed: list[FileStat], on_disk: dict[str, FileStat], gone: list[FileStat]) -> None:
+    async def _index(self, changed: list[FileStat], on_disk: dict[str, FileStat]) -> None:
         try:
             config = await self.client.refresh()
         except Unavailable:
-            if await self._link_renamed(changed, gone) < len(changed):
+            if changed:
                 raise
             return
+        self.problem = None
         assert config.model_id is not None
         model = await self.store.model_number(config.model_id, config.embedding_size)
         if self.index is None or (self.index.model != model and not len(self.index.flat)):
@@ -165,12 +167,12 @@ class Library:
             self.switching_to = None
             log.info("switched to %s", config.model_id)
 
-    async def _link_renamed(self, changed: list[FileStat], gone: list[FileStat]) -> int:
-        """What can be done without the service. Returns how many files were renamed ones."""
-        if self.index is None:
-            return 0
+    async def _link_renamed(self, changed: list[FileStat], gone: list[FileStat]) -> set[str]:
+        """Before all else, for it needs no service: what has another name now. Returns those paths."""
         before = {(file.mtime_ns, file.size) for file in gone}
         renamed = [file for file in changed if (file.mtime_ns, file.size) in before]
+        if self.index is None or not renamed:
+            return set()
         self.indexing.start("indexing", len(renamed))
         return await self._ingest().link_known(renamed, self.index.model)
 
@@ -220,6 +222,10 @@ class Library:
                 except MemeSearchError as error:
                     log.error("%s; indexing goes on as soon as that is over", error)
                     await self._until_worth_trying()
+                    continue
+                except Exception:  # a mistake of ours; what it was about may change
+                    log.exception("indexing failed; it is tried again")
+                    await asyncio.sleep(CHECK_SECONDS)
                     continue
             await asyncio.sleep(CHECK_SECONDS)
             outdated = self.problem is not None or await self._has_another_model()

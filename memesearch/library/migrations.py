@@ -91,7 +91,12 @@ def step_2(db: sqlite3.Connection) -> None:
     db.execute("CREATE INDEX vectors_by_content ON vectors(content_id)")
 
 
-STEPS = [step_1, step_2]
+def step_3(db: sqlite3.Connection) -> None:
+    """A picture that one model refuses is not refused by all."""
+    db.execute("ALTER TABLE failures ADD COLUMN model INTEGER REFERENCES models(id)")
+
+
+STEPS = [step_1, step_2, step_3]
 
 
 def upgrade(path: Path) -> None:

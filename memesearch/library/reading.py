@@ -44,6 +44,10 @@ class TextReading:
                 with contextlib.suppress(TimeoutError):
                     async with asyncio.timeout(RETRY_SECONDS):
                         await self.news.wait()
+            except Exception as error:  # a mistake of ours; the other pictures are tried again later
+                log.exception("reading texts failed")
+                self.progress.wait(f"an internal error happened: {error}")
+                await asyncio.sleep(RETRY_SECONDS)
             await self._while_indexing()
 
     async def close(self) -> None:

@@ -1,11 +1,13 @@
 """What is asked of the library's database: every reading statement, on a connection that cannot write."""
 
+import sqlite3
 from collections.abc import Iterable, Sequence
 from typing import Any
 
 import aiosqlite
 import msgspec
 
+from memesearch.errors import Unavailable
 from memesearch.library.records import FileStat, Hit
 
 Changes = tuple[int, list[int], list[tuple[int, int, bytes]]]
@@ -18,10 +20,13 @@ class Reads:
         self._reader = reader
 
     async def _rows(self, sql: str, parameters: Iterable[Any] = ()) -> list[Any]:
-        return list(await self._reader.execute_fetchall(sql, tuple(parameters)))
+        try:
+            return list(await self._reader.execute_fetchall(sql, tuple(parameters)))
+        except sqlite3.OperationalError as error:
+            raise Unavailable(f"the database cannot be read: {error}") from error
 
     async def known_files(self) -> dict[str, FileStat]:
-        """Each file that is linked or has failed, by path."""
+        """Each file that is linked or has failed, by path, with the time and size that it had then."""
         rows = await self._rows(
             "SELECT path, mtime_ns, size FROM files UNION ALL SELECT path, mtime_ns, size FROM failures"
         )
@@ -45,10 +50,12 @@ class Reads:
         return int(rows[0][0]) if rows else None
 
     async def files_without_vectors(self, model: int) -> list[FileStat]:
-        """The files of contents that `model` has not embedded, without those that have failed."""
+        """Files of contents that `model` has not embedded, and files that only other models have refused."""
         rows = await self._rows(
             "SELECT path, mtime_ns, size FROM files WHERE content_id NOT IN"
-            " (SELECT content_id FROM vectors WHERE model = ?) AND path NOT IN (SELECT path FROM failures)",
+            " (SELECT content_id FROM vectors WHERE model = ?1)"
+            " AND path NOT IN (SELECT path FROM failures WHERE model IS NULL OR model = ?1)"
+            " UNION SELECT path, mtime_ns, size FROM failures WHERE model != ?1",
             (model,),
         )
         return [FileStat(*row) for row in rows]

@@ -11,6 +11,20 @@ class FileStat(msgspec.Struct, frozen=True):
     size: int
 
 
+class Failure(msgspec.Struct, frozen=True):
+    """Why a file could not be indexed.
+
+    Attributes:
+        lasting: the file itself is at fault, so that it is not tried again until it changes.
+        model: the number of the model that refused it; others may take it.
+    """
+
+    file: FileStat
+    reason: str
+    lasting: bool = True
+    model: int | None = None
+
+
 class Content(msgspec.Struct, frozen=True):
     """What is known of a picture's bytes once decoded."""
 

@@ -13,6 +13,7 @@ EXTENSIONS = frozenset(
     {".jpg", ".jpeg", ".jpe", ".jfif", ".mpo", ".png", ".apng", ".gif", ".webp", ".avif", ".heic", ".heif"}
     | {".bmp", ".tif", ".tiff", ".ico", ".tga", ".jxl", ".jp2"}
 )
+LATEST = 2**63 - 1  # ns since 1970, in the year 2262: SQLite takes no larger number
 CACHE_TAG_NAME = "CACHEDIR.TAG"  # https://bford.info/cachedir/: what is in such a folder can be made anew
 CACHE_TAG = "Signature: 8a477f597d28d172789f06886806bc55"
 
@@ -101,7 +102,7 @@ def look_at(entry: "os.DirEntry[str]", path: str, real_root: str, found: Scan) -
         found.refused[path] = f"cannot be looked at: {error.strerror}"
         return
     if stat.S_ISREG(info.st_mode):
-        found.files[path] = FileStat(path, info.st_mtime_ns, info.st_size)
+        found.files[path] = FileStat(path, max(-LATEST, min(info.st_mtime_ns, LATEST)), info.st_size)
 
 
 def printable(path: str) -> str:

@@ -17,10 +17,11 @@ import msgspec
 from memesearch.errors import Unavailable
 from memesearch.library.migrations import upgrade
 from memesearch.library.reads import Reads
-from memesearch.library.records import Content, FileStat
+from memesearch.library.records import Content, Failure, FileStat
 from memesearch.library.rows import index_words, link, purge, unlink, unlink_changed
 
 KEEP_UNUSED_SECONDS = 30 * 86400  # a folder that comes back (an unmounted disk) costs no embedding
+NEVER = -(2**63)  # a time that no file has
 
 
 class Store(Reads):
@@ -118,18 +119,18 @@ class Store(Reads):
 
         await self._write(work)
 
-    async def fail(self, failures: Sequence[tuple[FileStat, str]]) -> None:
-        """Record why files could not be indexed; they are not tried again until they change.
-
-        A file that is linked as it is now stays so: vectors of another model may still find it.
-        """
+    async def fail(self, failures: Sequence[Failure]) -> None:
+        """Record why files could not be indexed. A file that is linked as it is now stays so: vectors of another
+        model may still find it."""
 
         def work(db: sqlite3.Connection) -> None:
-            for file, reason in failures:
+            for failure in failures:
+                file = failure.file
                 unlink_changed(db, file)
+                time_ns = file.mtime_ns if failure.lasting else NEVER  # so that the next scan takes it for changed
                 db.execute(
-                    "INSERT OR REPLACE INTO failures VALUES (?, ?, ?, ?, ?)",
-                    (file.path, file.mtime_ns, file.size, reason, time.time()),
+                    "INSERT OR REPLACE INTO failures VALUES (?, ?, ?, ?, ?, ?)",
+                    (file.path, time_ns, file.size, failure.reason, time.time(), failure.model),
                 )
 
         await self._write(work)

@@ -27,6 +27,7 @@ TEXT_WEIGHT = 1.5  # a picture that has the very words should pass one that only
 MAX_TERMS = 64
 MAX_CHARACTERS = 4000  # of a text; a model reads a few hundred at most
 FEW = msgspec.Meta(max_length=MAX_TERMS)  # checked while a body is decoded
+Numbers = Annotated[list[float], msgspec.Meta(max_length=65_536)]
 
 
 class Term(msgspec.Struct, forbid_unknown_fields=True):
@@ -34,7 +35,7 @@ class Term(msgspec.Struct, forbid_unknown_fields=True):
 
     text: str | None = None
     image: str | None = None
-    embedding: list[float] | str | None = None
+    embedding: Numbers | str | None = None
     predefined_embedding: str | None = None
     file: str | None = None
     weight: float = 1.0
@@ -77,10 +78,10 @@ class Searcher:
         """float32 [d], the weighted sum. Raises BadRequest, NotFound, Unavailable."""
         if len(terms) > MAX_TERMS:
             raise BadRequest(f"a query has at most {MAX_TERMS} terms, this one has {len(terms)}")
-        await self._embed_texts([term.text for term in terms if term.text is not None], index.model_id)
+        texts = await self._embed_texts([term.text for term in terms if term.text is not None], index.model_id)
         total = np.zeros(index.flat.dimensions, np.float32)
         for term in terms:
-            vector = await self._vector(term, index)
+            vector = texts[term.text] if term.text is not None else await self._vector(term, index)
             with np.errstate(over="ignore", invalid="ignore"):
                 total += np.float32(term.weight) * vector
         if not np.isfinite(total).all():
@@ -88,8 +89,6 @@ class Searcher:
         return total
 
     async def _vector(self, term: Term, index: LiveIndex) -> NDArray[np.float32]:
-        if term.text is not None:
-            return wire.from_bytes(self._texts[index.model_id, term.text]).astype(np.float32)
         if term.image is not None:
             raw = wire.from_base64(term.image, "the picture of a term")
             return await self.embed_picture(raw, index)
@@ -121,15 +120,18 @@ class Searcher:
         vectors = await self._client.embed_pictures([raw], index.model_id)
         return wire.from_bytes(vectors[0]).astype(np.float32)
 
-    async def _embed_texts(self, texts: list[str], model_id: str) -> None:
+    async def _embed_texts(self, texts: list[str], model_id: str) -> dict[str, NDArray[np.float32]]:
+        """The vectors of texts, from the cache where they are there."""
+        known = {text: self._texts[model_id, text] for text in texts if (model_id, text) in self._texts}
         new = [text for text in dict.fromkeys(texts) if (model_id, text) not in self._texts]
         if new:
-            for text, vector in zip(new, await self._client.embed_text(new, model_id), strict=True):
-                self._texts[model_id, text] = vector
-        for text in texts:
+            known |= zip(new, await self._client.embed_text(new, model_id), strict=True)
+        for text, vector in known.items():
+            self._texts[model_id, text] = vector
             self._texts.move_to_end((model_id, text))
         while len(self._texts) > max(CACHED_TEXTS, len(texts)):
             self._texts.popitem(last=False)
+        return {text: wire.from_bytes(vector).astype(np.float32) for text, vector in known.items()}
 
     async def by_vector(
         self, vector: NDArray[np.float32], k: int, index: LiveIndex

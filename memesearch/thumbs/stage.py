@@ -37,6 +37,10 @@ class ThumbnailStage:
             except (MemeSearchError, OSError) as error:
                 self.progress.wait(str(error))
                 pause = RETRY_SECONDS
+            except Exception as error:  # a mistake of ours; searching goes on
+                log.exception("making thumbnails failed")
+                self.progress.wait(f"an internal error happened: {error}")
+                pause = RETRY_SECONDS
             with contextlib.suppress(TimeoutError):
                 async with asyncio.timeout(pause):
                     await self.news.wait()

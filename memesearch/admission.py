@@ -50,3 +50,8 @@ class Hold:
         self._limit.check(self._limit.used - self.amount, self.amount + amount)
         self.amount += amount
         self._limit.used += amount
+
+    def release(self) -> None:
+        """Hold nothing any more, as long as the request goes on."""
+        self._limit.used -= self.amount
+        self.amount = 0
