@@ -17,6 +17,7 @@ import tempfile
 import time
 from collections.abc import Callable
 from concurrent.futures import ProcessPoolExecutor
+from multiprocessing import get_context
 from pathlib import Path
 
 import numpy as np
@@ -85,8 +86,8 @@ def main() -> int:
                     started = time.perf_counter()
                     encoded = [function(job) for job in jobs]
                     rates.setdefault(maker, []).append(len(jobs) / (time.perf_counter() - started))
-                    with ProcessPoolExecutor(usable_cores()) as pool:
-                        list(pool.map(function, jobs[: usable_cores()]))  # start the processes
+                    with ProcessPoolExecutor(usable_cores(), get_context("spawn")) as pool:  # libvips cannot be forked
+                        list(pool.map(function, jobs[: 2 * usable_cores()]))  # start the processes
                         started = time.perf_counter()
                         list(pool.map(function, jobs))
                         rates.setdefault(f"{maker} pool", []).append(len(jobs) / (time.perf_counter() - started))
