@@ -181,9 +181,9 @@ async def service_rate(url: str, files: list[Path], query: bool) -> tuple[float,
 
 
 @contextlib.contextmanager
-def first_scheme(source: str, precision: str) -> Iterator[str]:
+def first_scheme(source: str, precision: str, device: str) -> Iterator[str]:
     port = free_port()
-    command = [sys.executable, str(PROJECT / "bench/first_scheme.py"), source, precision, str(port)]
+    command = [sys.executable, str(PROJECT / "bench/first_scheme.py"), source, precision, str(port), device]
     with subprocess.Popen(command) as process:
         try:
             wait_for(lambda: get_json(f"http://127.0.0.1:{port}/health") == {}, 300)
@@ -253,7 +253,7 @@ def main() -> int:
                 rates["b"].append(asyncio.run(service_rate(url, files, query=False))[0])
                 seconds = batch_seconds(url)
                 latencies += asyncio.run(service_rate(url, few, query=True))[1]
-            with first_scheme(source, options.precision) as url:
+            with first_scheme(source, options.precision, options.device) as url:
                 rates["d"].append(asyncio.run(first_scheme_rate(url, few, want)))
             latest = {key: round(values[-1], 2) for key, values in rates.items()}
             print(f"round {number + 1} of {options.rounds}: {latest} pictures/s", file=sys.stderr)

@@ -1,7 +1,7 @@
 """The scheme of the first implementation's embedding service, re-created to be compared with.
 
 One preprocessing thread, one inference thread; each request is one batch, and nothing is shared between
-requests. `bench/embed.py` starts it: python first_scheme.py MODEL PRECISION PORT.
+requests. `bench/embed.py` starts it: python first_scheme.py MODEL PRECISION PORT DEVICE.
 """
 
 import asyncio
@@ -48,7 +48,10 @@ class Scheme:
         while True:
             batch, answer = self._prepared.get()
             with torch.inference_mode():
-                vectors = to_numpy(unit(self._model._module.encode_image(batch.to(self._model.dtypes.vision))))
+                pixels = batch.to(self._model.device, self._model.dtypes.vision)
+                vectors = to_numpy(unit(self._model._module.encode_image(pixels)))
+            if self._model.device.type == "cuda":
+                torch.cuda.empty_cache()  # as it did, after each batch
             answer([vector.tobytes() for vector in vectors])
 
     async def embed(self, request: web.Request) -> web.Response:
@@ -62,7 +65,7 @@ class Scheme:
 
 if __name__ == "__main__":
     loaded = load_model(sys.argv[1])
-    scheme = Scheme(choose_precision(loaded, pick_device("cpu"), sys.argv[2]))  # type: ignore[arg-type]
+    scheme = Scheme(choose_precision(loaded, pick_device(sys.argv[4]), sys.argv[2]))  # type: ignore[arg-type]
     app = web.Application(client_max_size=2**30)
     app.router.add_post("/", scheme.embed)
     app.router.add_get("/health", lambda request: web.json_response({}))

@@ -114,7 +114,7 @@ def write_font(folder: Path) -> None:
     font = TTFont(folder / "files" / "anton-latin-400-normal.woff")
     font.flavor = None
     font.save(PACK / "Anton-Regular.ttf")
-    (PACK / "Anton-OFL.txt").write_bytes((folder / "LICENSE").read_bytes())
+    (PACK / "licences" / "Anton-OFL.txt").write_bytes((folder / "LICENSE").read_bytes())
 
 
 def main() -> None:

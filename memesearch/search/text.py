@@ -11,6 +11,7 @@ from memesearch.library.records import Hit
 from memesearch.library.store import Store
 
 CANDIDATES = 400
+MOST_WORDS = 64  # of a query; a pasted page would keep everybody waiting
 LEAST_COVERAGE = 0.5
 STOP_WORDS = frozenset(
     [
@@ -69,7 +70,7 @@ STOP_WORDS = frozenset(
 def query_words(text: str) -> list[str]:
     """Lower-case words that are worth looking for; stop words only when there is nothing else."""
     words = list(dict.fromkeys(re.findall(r"\w+", text.lower())))
-    return [word for word in words if word not in STOP_WORDS] or words
+    return ([word for word in words if word not in STOP_WORDS] or words)[:MOST_WORDS]
 
 
 def quoted(word: str) -> str:
