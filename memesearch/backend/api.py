@@ -21,6 +21,7 @@ from memesearch.backend.parts import (
     SEARCHER,
     SHOWN,
     STAGE,
+    THUMBNAILS_LEFT,
     body_of,
     count_query,
     index_of,
@@ -186,6 +187,10 @@ async def backend_metrics(request: web.Request) -> web.Response:
     INDEX_SIZE.set(counts["files"])
     FAILURES.set(counts["failures"])
     INDEXING_LEFT.set(indexing.total - indexing.done if indexing.state != "idle" else 0)
+    stage = request.app.get(STAGE)
+    thumbnails = stage.progress.report() if stage else None
+    working = thumbnails is not None and thumbnails.state == "thumbnails"
+    THUMBNAILS_LEFT.set(thumbnails.total - thumbnails.done if thumbnails and working else 0)
     OCR_LEFT.set(counts["contents"] - counts["texts"] if request.app[CONFIG].ocr else 0)
     return await metrics(request)
 

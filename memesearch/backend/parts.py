@@ -33,6 +33,7 @@ RELOADS = Counter("mse_reloads", "Scans of the library's folder")
 FAILURES = Gauge("mse_failures", "Files that could not be indexed")
 SEARCH_TIME = Histogram("mse_search_seconds", "Seconds to answer a query")
 INDEXING_LEFT = Gauge("mse_indexing_left", "Pictures still to be indexed")
+THUMBNAILS_LEFT = Gauge("mse_thumbnails_left", "Thumbnails still to be made")
 OCR_LEFT = Gauge("mse_ocr_left", "Pictures whose text is still to be read")
 
 MAX_RESULTS = 20_000

@@ -79,8 +79,9 @@ class ThumbnailState:
         return found
 
     async def failures(self) -> list[tuple[str, str, str]]:
-        """(path, format, reason) of everything that could not be made."""
-        return [tuple(row) for row in await self._rows("SELECT path, format, reason FROM failures ORDER BY path", ())]
+        """(path, format, reason) of everything that this version could not make."""
+        sql = "SELECT path, format, reason FROM failures WHERE made_by = ? ORDER BY path, format"
+        return [tuple(row) for row in await self._rows(sql, (MADE_BY,))]
 
     async def put(self, made: dict[bytes, set[str]], failures: Sequence[Failure] = ()) -> None:
         """Say which formats there are of these hashes; of none, the hash is forgotten."""
@@ -89,6 +90,10 @@ class ThumbnailState:
         there = [(digest, self._value(names)) for digest, names in made.items() if names]
         await self._db.executemany("INSERT OR REPLACE INTO made VALUES (?, ?)", there)
         await self._db.executemany("DELETE FROM made WHERE hash = ?", gone)
+        await self._db.executemany(
+            "DELETE FROM failures WHERE hash = ? AND format = ?",
+            [(digest, name) for digest, names in made.items() for name in names],
+        )
         await self._db.executemany(
             "INSERT OR REPLACE INTO failures VALUES (?, ?, ?, ?, ?)",
             [(failure.digest, failure.kind, failure.path, failure.reason, MADE_BY) for failure in failures],

@@ -43,6 +43,7 @@ class Summary(msgspec.Struct):
 
     pictures: int = 0
     there: int = 0
+    missing: int = 0
     made: int = 0
     removed: int = 0
     failed: int = 0
@@ -88,8 +89,7 @@ class Thumbnailer:
             if await self._compare(state, shard, summary, removing):
                 lacking.add(shard)
             self.progress.advance(1)
-        missing = summary.pictures * len(self._kinds) - summary.there
-        self.progress.start("thumbnails", missing)
+        self.progress.start("thumbnails", summary.missing)
         for kinds in ([k for k in self._kinds if k.name == GRID], [k for k in self._kinds if k.name != GRID]):
             if kinds:
                 await self._make_all(state, sorted(lacking), kinds, summary, pause)
@@ -118,11 +118,11 @@ class Thumbnailer:
         summary.pictures += len(pictures)
         nothing: set[str] = set()
         names = {kind.name for kind in self._kinds}
-        done = [
-            len(names & (listing.formats.get(digest, nothing) | failed.get(digest, nothing))) for digest in pictures
-        ]
-        summary.there += sum(done)
-        return sum(done) < len(pictures) * len(names)
+        there = [names & listing.formats.get(digest, nothing) for digest in pictures]
+        missing = [names - found - failed.get(digest, nothing) for digest, found in zip(pictures, there, strict=True)]
+        summary.there += sum(map(len, there))
+        summary.missing += sum(map(len, missing))
+        return any(missing)
 
     async def _jobs(
         self, state: ThumbnailState, shards: Sequence[int], kinds: Sequence[Format]
