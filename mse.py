@@ -28,7 +28,6 @@ from memesearch.backend.parts import (
     MAX_BODY_BYTES,
     PAGE,
     SEARCHER,
-    SHOWN,
     STAGE,
 )
 from memesearch.clip.client import ClipClient
@@ -39,9 +38,9 @@ from memesearch.library.library import Library, Summary
 from memesearch.library.store import Store
 from memesearch.machine import usable_cores
 from memesearch.search.query import Searcher
+from memesearch.thumbs.folder import check
 from memesearch.thumbs.formats import chosen
 from memesearch.thumbs.stage import ThumbnailStage
-from memesearch.thumbs.state import Shown
 from memesearch.thumbs.thumbnailer import Thumbnailer
 from memesearch.web import errors_as_answers, run_program, same_origin, serve
 
@@ -80,9 +79,9 @@ def make_app(config: MseConfig, library: Library, page: Path) -> web.Application
     app[CONFIG], app[LIBRARY], app[PAGE] = config, library, page
     app[SEARCHER] = Searcher(library.store, library.client, read_predefined(config.predefined_embeddings))
     folder = Path(config.thumbnails) if config.thumbnails else None
-    app[SHOWN] = Shown(folder)
     if folder is not None and config.thumbnail_formats:
-        kinds, workers = chosen(config.thumbnail_formats), config.decode_workers or usable_cores()
+        check(folder, library.root)
+        kinds, workers = chosen(config.thumbnail_formats, "thumbnail_formats"), config.decode_workers or usable_cores()
         thumbnailer = Thumbnailer(library.store, library.root, folder, kinds, workers)
         app[STAGE] = ThumbnailStage(thumbnailer, library.indexing)
         library.news.append(app[STAGE].news)
@@ -107,7 +106,6 @@ async def background_work(app: web.Application) -> AsyncIterator[None]:
     await asyncio.gather(*tasks, return_exceptions=True)
     if STAGE in app:
         await app[STAGE].close()
-    await app[SHOWN].close()
 
 
 def tell_of_crash(task: "asyncio.Task[None]") -> None:

@@ -23,13 +23,15 @@ from memesearch.thumbs.folder import Busy
 from memesearch.thumbs.formats import BY_NAME, chosen, formats_json
 from memesearch.thumbs.state import ThumbnailState
 from memesearch.thumbs.thumbnailer import Summary, Thumbnailer
+from memesearch.thumbs.worker import put
 from memesearch.web import run_program
 
+BUSY_SECONDS = 2.0  # until the folder is looked at again
 LOG_SECONDS = 30.0  # between two lines where there is no terminal
 
 
 async def main(config: ThumbnailerConfig) -> int:
-    kinds = chosen(BY_NAME if config.formats is None else config.formats)
+    kinds = chosen(BY_NAME if config.formats is None else config.formats, "formats")
     if not Path(config.database).is_file():
         raise ConfigError(f"`database`: there is no {config.database}; index the pictures with mse.py first")
     if not Path(config.input).is_dir():
@@ -37,14 +39,11 @@ async def main(config: ThumbnailerConfig) -> int:
     output = Path(config.output)
     async with Store.open(Path(config.database)) as store:
         thumbnailer = Thumbnailer(store, Path(config.input), output, kinds, config.workers or usable_cores())
-        task = asyncio.create_task(thumbnailer.run())
+        task = asyncio.create_task(in_turn(thumbnailer))
         asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, task.cancel)
         showing = asyncio.create_task(show(thumbnailer))
         try:
             summary = await task
-        except Busy as error:
-            print(f"{error}; nothing to do here")
-            return 0
         except asyncio.CancelledError:
             return 0
         finally:
@@ -56,18 +55,34 @@ async def main(config: ThumbnailerConfig) -> int:
     return 0
 
 
+async def in_turn(thumbnailer: Thumbnailer) -> Summary:
+    """One run, after those of others: of the search backend for example."""
+    said = False
+    while True:
+        try:
+            return await thumbnailer.run()
+        except Busy as error:
+            if not said:
+                print(f"{error}: waiting for it", file=sys.stderr)
+            said = True
+            await asyncio.sleep(BUSY_SECONDS)
+
+
 async def show(thumbnailer: Thumbnailer) -> None:
     """Progress with rate and time left: a bar on a terminal, else a line now and then."""
     progress = thumbnailer.progress
     told = time.monotonic()
     with tqdm(unit=" thumbnails", disable=not sys.stderr.isatty(), dynamic_ncols=True) as bar:
         while True:
-            await asyncio.sleep(0.2)
-            report = progress.report()
+            try:
+                await asyncio.sleep(0.2)
+            finally:  # also when it is over
+                report = progress.report()
+                if report.state != "comparing":
+                    bar.total = report.total
+                    bar.update(report.done - bar.n)
             if report.state != "thumbnails":
                 continue
-            bar.total = report.total
-            bar.update(report.done - bar.n)
             if bar.disable and time.monotonic() - told > LOG_SECONDS:
                 told = time.monotonic()
                 print(f"thumbnails: {report}", file=sys.stderr)
@@ -91,7 +106,7 @@ def write_formats(config: ThumbnailerConfig) -> int:
     target = Path(config.output) / "formats.json"
     try:
         target.parent.mkdir(parents=True, exist_ok=True)
-        target.write_bytes(formats_json())
+        put(target, formats_json(), "")
     except OSError as error:
         raise ConfigError(f"`output`: {target} cannot be written: {error.strerror}") from error
     print(f"wrote {target}")

@@ -38,6 +38,10 @@ def make(source: Path, stem: Path) -> dict[str, Path]:
         run([AVIFENC, "--min", quantiser, "--max", quantiser, "--yuv", "420", str(plain), str(target)])
         plain.unlink()
         made[name] = target
+    for target in made.values():
+        if target.stat().st_size > source.stat().st_size:  # it links to the picture then
+            target.unlink()
+            target.symlink_to(source)
     return made
 
 

@@ -91,7 +91,7 @@ def to_rgb(image: Image.Image, convert: Callable[[Image.Image], Image.Image] | N
         UnreadablePicture.
     """
     try:
-        with warnings.catch_warnings(), one_at_a_time_if_large(image):
+        with warnings.catch_warnings():
             warnings.simplefilter("ignore")
             image.load()
             upright = ImageOps.exif_transpose(image)
@@ -103,12 +103,12 @@ def to_rgb(image: Image.Image, convert: Callable[[Image.Image], Image.Image] | N
 
 
 @contextmanager
-def one_at_a_time_if_large(image: Image.Image) -> Iterator[None]:
-    """Wait until no other process of this user decodes a large picture: each may need more than a gigabyte."""
+def one_at_a_time_if_large(image: Image.Image, purpose: str) -> Iterator[None]:
+    """Wait until no other process of this user has a large picture for this purpose: each may need gigabytes."""
     if image.width * image.height < LARGE_PIXELS:
         yield
         return
-    name = os.path.join(tempfile.gettempdir(), f"memesearch-{os.getuid()}.lock")
+    name = os.path.join(tempfile.gettempdir(), f"memesearch-{os.getuid()}-{purpose}.lock")
     try:
         lock = os.open(name, os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC, 0o600)
     except OSError:  # no such folder, or somebody else made the file: memory is then bounded by each worker's limit
@@ -189,4 +189,5 @@ def pixels(raw: bytes, want: Preprocessing) -> "np.ndarray[tuple[int, ...], np.d
     """One encoded picture (its first frame) to uint8 [height, width, 3]. Raises UnreadablePicture."""
     image = open_picture(raw)
     draft(image, want)
-    return np.asarray(fit(to_rgb(image), want), dtype=np.uint8)
+    with one_at_a_time_if_large(image, "decoding"):
+        return np.asarray(fit(to_rgb(image), want), dtype=np.uint8)

@@ -188,7 +188,8 @@ def run_program(kind: type[C], main: Callable[[C], Coroutine[Any, Any, int]], ar
             return asyncio.run(main(config))
         return 0
     except ConfigError as error:
-        print(f"{argv[0]}: {error}", file=sys.stderr)
+        text = str(error) if str(error).startswith(argv[1]) else f"{argv[1]}: {error}"
+        print(f"{argv[0]}: {text}", file=sys.stderr)
         return 2
     except MemeSearchError as error:
         print(f"{argv[0]}: {error}", file=sys.stderr)

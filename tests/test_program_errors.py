@@ -28,6 +28,13 @@ def refusal(script: str, *arguments: object) -> str:
     return lines[0].removeprefix(f"{PROJECT / script}: ")
 
 
+def reason(script: str, config: Path) -> str:
+    """What is wrong, behind the name of the config file."""
+    sentence = refusal(script, config)
+    assert sentence.startswith(f"{config}: ")
+    return sentence.removeprefix(f"{config}: ")
+
+
 def config_file(folder: Path, **changes: Any) -> Path:
     """A config of mse.py over an empty folder, with `changes`; None takes a key out."""
     (folder / "pictures").mkdir(exist_ok=True)
@@ -84,20 +91,20 @@ def test_a_program_without_a_config_says_how_it_is_used(script: str) -> None:
         ({"files": "nowhere"}, "`files`: {folder}/nowhere is not a folder"),
         ({"files": "mse_config.json"}, "`files`: {folder}/mse_config.json is not a folder"),
         ({"db_path": "pictures"}, "{folder}/pictures: cannot be used as a database: "),
-        ({"db_path": "mse_config.json"}, "{folder}/mse_config.json: cannot be used as a database: "),
+        ({"db_path": "mse_config.json"}, "cannot be used as a database: "),
         ({"predefined_embeddings": "nowhere.json"}, "`predefined_embeddings`: {folder}/nowhere.json cannot be used: "),
         ({"predefined_embeddings": "mse_config.json"}, "`predefined_embeddings`: {folder}/mse_config.json cannot be"),
         ({"host": "no-such-host.invalid"}, "cannot listen on no-such-host.invalid:"),
     ],
 )
 def test_a_place_that_cannot_be_used_is_named(tmp_path: Path, changes: dict[str, Any], words: str) -> None:
-    assert refusal("mse.py", config_file(tmp_path, **changes)).startswith(words.format(folder=tmp_path))
+    assert reason("mse.py", config_file(tmp_path, **changes)).startswith(words.format(folder=tmp_path))
 
 
 def test_a_port_in_use_is_named(tmp_path: Path) -> None:
     with socket.create_server(("127.0.0.1", 0)) as other:
         port = other.getsockname()[1]
-        sentence = refusal("mse.py", config_file(tmp_path, port=port))
+        sentence = reason("mse.py", config_file(tmp_path, port=port))
     assert sentence.startswith(f"cannot listen on 127.0.0.1:{port}: ")
     assert "choose another `port`" in sentence
 
@@ -108,7 +115,7 @@ def test_a_damaged_model_is_named(tmp_path: Path, damage: str) -> None:
     whole = (tmp_path / "model" / damage).read_bytes()
     (tmp_path / "model" / damage).write_bytes(whole[: len(whole) // 2])
     service = clip_server(tmp_path, "local-dir:model")
-    assert refusal("clip_server.py", service.config).startswith("`model`: local-dir:model cannot be loaded (")
+    assert reason("clip_server.py", service.config).startswith("`model`: local-dir:model cannot be loaded (")
 
 
 class Stranger(BaseHTTPRequestHandler):

@@ -4,9 +4,11 @@ import json
 import shutil
 import subprocess
 import sys
+import time
 import urllib.error
 import urllib.request
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -119,6 +121,19 @@ def test_a_picture_that_stands_for_its_own_thumbnail_is_served_as_what_it_is(lib
         assert Image.open(answer).size == (30, 30)
 
 
+def test_a_link_to_a_picture_that_was_edited_is_not_given_out_for_the_old_one(library: Program, tmp_path: Path) -> None:
+    wait_for(lambda: all_have(library, "webp-400"))
+    run_program(tmp_path, "jpeg-fullscale")
+    wait_for(lambda: all_have(library, "jpeg-fullscale"))
+    address = library.url + results(library)["dot.gif"]["thumbs"]["jpeg-fullscale"]
+    urllib.request.urlopen(address, timeout=30).close()
+    Image.new("P", (40, 40)).save(tmp_path / "pictures/dot.gif")
+    with pytest.raises(urllib.error.HTTPError) as caught:
+        urllib.request.urlopen(address, timeout=30)
+    assert caught.value.code == 404
+    caught.value.close()
+
+
 @pytest.mark.parametrize(
     "path", ["thumbnails.db", "CACHEDIR.TAG", ".lock", "..%2flibrary.db", "00/%2e%2e/%2e%2e/library.db"]
 )
@@ -143,3 +158,20 @@ def test_a_broken_list_of_thumbnails_costs_no_search(library: Program, tmp_path:
     (tmp_path / "thumbnails/thumbnails.db").write_bytes(b"not a database" * 1000)
     assert len(library.get("api/search")["results"]) == 3
     assert len(library.get("api/search?q=dot")["results"]) >= 1
+
+
+def test_many_searches_at_once_while_the_list_is_replaced_are_all_answered(library: Program, tmp_path: Path) -> None:
+    wait_for(lambda: all_have(library, "webp-400"))
+    database = tmp_path / "thumbnails/thumbnails.db"
+    copies = [tmp_path / f"copy-{n}.db" for n in range(20)]
+    for copy in copies:
+        shutil.copy(database, copy)
+    with ThreadPoolExecutor(8) as pool:
+        searches = [pool.submit(library.get, "api/search") for _ in range(100)]
+        for copy in copies:
+            database.unlink()
+            time.sleep(0.01)
+            copy.replace(database)
+            time.sleep(0.01)
+        assert all(len(search.result(30)["results"]) == 3 for search in searches)
+    assert all_have(library, "webp-400")

@@ -122,6 +122,20 @@ def test_colours_of_another_profile_become_srgb() -> None:
     assert near(colour(thumbnail(broken, GRID), 0.5, 0.5), (250, 10, 10))
 
 
+def test_a_profile_that_is_only_called_srgb_is_converted_and_transparency_survives_it() -> None:
+    called = swapped_profile().replace("Odd!".encode("utf-16-be"), "sRGB".encode("utf-16-be"))
+    image = Image.new("RGB", (300, 300), (250, 10, 10))
+    assert near(colour(thumbnail(raw(image, "TIFF", icc_profile=called), GRID), 0.5, 0.5), (10, 10, 250))
+    clear = Image.new("RGB", (300, 300), (1, 2, 3))
+    encoded = raw(clear, "PNG", transparency=(1, 2, 3), icc_profile=swapped_profile())
+    kind = BY_NAME["jpeg-800"]
+    source = Source(encoded, [kind])
+    source.shown_by_browsers = False
+    made = source.thumbnail(kind)
+    assert made is not None
+    assert near(colour(Image.open(io.BytesIO(made)), 0.5, 0.5), (255, 255, 255))
+
+
 def test_cmyk_and_sixteen_bit_and_palette_pictures_can_be_made_small() -> None:
     cmyk = Image.new("CMYK", (500, 500), (0, 255, 255, 0))
     assert near(colour(thumbnail(raw(cmyk, "TIFF"), GRID), 0.5, 0.5), (255, 0, 0), 30)
@@ -170,9 +184,9 @@ def test_a_large_jpeg_decoded_at_a_fraction_looks_like_the_whole_made_small() ->
 
 
 def test_formats_are_chosen_by_name_the_grid_first() -> None:
-    assert [kind.name for kind in chosen(["avif-lq", GRID])] == [GRID, "avif-lq"]
+    assert [kind.name for kind in chosen(["avif-lq", GRID], "formats")] == [GRID, "avif-lq"]
     with pytest.raises(ConfigError, match="no format 'jpg'"):
-        chosen(["jpg"])
+        chosen(["jpg"], "formats")
 
 
 def test_formats_json_names_every_format_and_every_kind_of_source(tmp_path: Path) -> None:

@@ -134,14 +134,63 @@ def test_the_output_may_lie_in_the_folder_of_pictures_and_is_not_taken_for_them(
     assert "0 thumbnails made" in library.run().stdout
 
 
-def test_a_second_run_beside_another_says_so_and_does_nothing(library: Library) -> None:
+def test_a_second_run_beside_another_says_so_and_waits_for_it(library: Library) -> None:
     library.output.mkdir()
     with (library.output / ".lock").open("w") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)
-        ended = library.run()
-    assert ended.returncode == 0
-    assert "another run is making the thumbnails" in ended.stdout
-    assert library.files() == set()
+        waiting = subprocess.Popen(library.command(), stderr=subprocess.PIPE, text=True)
+        assert waiting.stderr is not None
+        assert "another run is making the thumbnails" in waiting.stderr.readline()
+        assert library.files() == set()
+    assert waiting.wait(60) == 0
+    waiting.stderr.close()
+    assert len(library.files()) == 18
+
+
+def test_workers_that_are_killed_cost_no_picture(tmp_path: Path) -> None:
+    library = Library(tmp_path, formats=["avif-hq"])
+    names = [f"{seed}.png" for seed in range(30)]
+    for seed, name in enumerate(names):
+        paint(library.pictures / name, seed, (900, 700))
+    library.index(names)
+    process = subprocess.Popen(library.command(), stdout=subprocess.DEVNULL)
+    for _ in range(40):
+        subprocess.run(["pkill", "-9", "-f", "memesearch.thumbs.worker"], check=False)
+        time.sleep(0.1)
+    assert process.wait(120) == 0
+    assert library.run().returncode == 0
+    assert library.files() == {str(library.thumbnail(name, "avif-hq").relative_to(library.output)) for name in names}
+
+
+def test_a_folder_that_cannot_be_written_is_said_and_costs_no_picture(library: Library) -> None:
+    shard = library.thumbnail("0.png", GRID).parent
+    library.output.mkdir()
+    (library.output / "CACHEDIR.TAG").write_text("Signature: 8a477f597d28d172789f06886806bc55")
+    shard.write_text("a file where a folder should be")
+    ended = library.run()
+    assert ended.returncode == 1
+    assert (ended.stderr.count("\n"), str(shard) in ended.stderr) == (1, True)
+    shard.unlink()
+    assert "0 cannot be made\n" in library.run().stdout
+    assert len(library.files()) == 18
+
+
+@pytest.mark.parametrize("where", ["pictures", ".", "pictures/holiday"])
+def test_folders_that_hold_pictures_are_refused_as_output(tmp_path: Path, where: str) -> None:
+    library = Library(tmp_path, tmp_path / where)
+    paint(library.pictures / "holiday/a.png", 1)
+    library.index(["holiday/a.png"])
+    ended = library.run()
+    assert ended.returncode == 2
+    assert "thumbnails need a folder of their own" in ended.stderr
+    assert not list(tmp_path.rglob("CACHEDIR.TAG"))
+
+
+def test_a_tag_that_a_full_disk_left_empty_is_written_again(library: Library) -> None:
+    library.output.mkdir()
+    (library.output / "CACHEDIR.TAG").touch()
+    assert library.run().returncode == 0
+    assert (library.output / "CACHEDIR.TAG").read_text().startswith("Signature: 8a477f597d28d172789f06886806bc55")
 
 
 def test_two_runs_at_once_end_with_everything_made_once(tmp_path: Path) -> None:
@@ -167,6 +216,8 @@ def test_killed_at_any_moment_it_leaves_no_half_file_and_the_next_run_makes_the_
         process = subprocess.Popen(library.command(), stdout=subprocess.DEVNULL, start_new_session=True)
         time.sleep(moments.uniform(0.1, 0.9))
         os.killpg(process.pid, signal.SIGKILL)
+        if moments.random() < 0.5:  # and its workers, which otherwise finish what they are at
+            subprocess.run(["pkill", "-9", "-f", "memesearch.thumbs.worker"], check=False)
         process.wait()
         for path in list(library.files()):
             if not path.endswith(".part"):
@@ -218,7 +269,7 @@ def test_a_full_disk_ends_the_run_with_one_sentence_and_later_it_goes_on(tmp_pat
     library.index(names)
     ended = library.run()
     assert ended.returncode == 1
-    assert "No space left on device" in ended.stderr
+    assert "No space left on device" in ended.stderr or "disk is full" in ended.stderr
     assert "Traceback" not in ended.stderr
     made = library.files()
     assert 0 < len(made) < 60
@@ -237,7 +288,7 @@ def test_configs_that_cannot_be_used_are_said_in_one_line(tmp_path: Path) -> Non
     Library(tmp_path, formats=["jpeg-1"])
     unknown = library.run()
     assert unknown.returncode == 2
-    assert "no format 'jpeg-1'" in unknown.stderr
+    assert f"{library.config}: `formats`: there is no format 'jpeg-1'" in unknown.stderr
     Library(tmp_path, size=3)
     assert "unknown field `size`" in library.run().stderr
     assert library.run("gen").returncode == 2

@@ -19,13 +19,13 @@ from memesearch.backend.parts import (
     OCR_LEFT,
     SEARCH_TIME,
     SEARCHER,
-    SHOWN,
     STAGE,
     THUMBNAILS_LEFT,
     body_of,
     count_query,
     index_of,
     plain,
+    thumbnails_of,
 )
 from memesearch.errors import BadRequest
 from memesearch.library.library import Library
@@ -85,10 +85,9 @@ async def answer(app: web.Application, body: SearchBody) -> web.Response:
         page = [Ranked(content, 0.0, None, None) for content in newest]
         total, notices = min((await library.store.counts())["contents"], MAX_RESULTS), []
     hits = await library.store.hits([entry.content_id for entry in page])
-    shown = app[SHOWN]
-    bits = await shown.of([hit.hash for hit in hits.values()])
+    offered = await thumbnails_of(app, hits.values())
     results = [
-        result(entry, hits[entry.content_id], bits.get(hits[entry.content_id].hash, 0))
+        result(entry, hits[entry.content_id], offered.bits.get(hits[entry.content_id].hash, 0))
         for entry in page
         if entry.content_id in hits
     ]
@@ -98,8 +97,8 @@ async def answer(app: web.Application, body: SearchBody) -> web.Response:
             "total": total,
             "seconds": round(time.perf_counter() - started, 4),
             "notices": notices,
-            "formats": shown.formats,
-            "extensions": shown.extensions,
+            "formats": offered.formats,
+            "extensions": offered.extensions,
         }
     )
 

@@ -8,6 +8,7 @@ from aiohttp import web
 
 from memesearch.backend.parts import CONFIG, LIBRARY, PAGE
 from memesearch.errors import NotFound
+from memesearch.library.library import Library
 from memesearch.thumbs.formats import NAME
 
 SAFE = {
@@ -45,7 +46,11 @@ async def thumbnail(request: web.Request) -> web.StreamResponse:
     if not NAME.fullmatch(path):
         raise NotFound("there is no such thumbnail")
     # where the picture itself is smaller than a thumbnail of it, the thumbnail is a link to it
-    target = find(Path(folder), path, Path(folder), request.app[LIBRARY].root)
+    library = request.app[LIBRARY]
+    target = find(Path(folder), path, Path(folder), library.root)
+    real_root = os.path.realpath(library.root)
+    if os.path.islink(Path(folder) / path):
+        await check_source(library, os.path.relpath(target, real_root), bytes.fromhex(path[:2] + path[3:33]))
     headers = {**SAFE, "Cache-Control": "public, max-age=31536000, immutable", "Content-Type": content_type(target)}
     return web.FileResponse(target, headers=headers)
 
@@ -53,6 +58,17 @@ async def thumbnail(request: web.Request) -> web.StreamResponse:
 async def page_file(request: web.Request) -> web.StreamResponse:
     headers = {"X-Content-Type-Options": "nosniff", "Cache-Control": "no-cache"}
     return send(request.app[PAGE], request.match_info["path"], headers)
+
+
+async def check_source(library: Library, file: str, digest: bytes) -> None:
+    """Raises NotFound unless `file` is indexed with these bytes and has not been touched since."""
+    known = await library.store.file_at(file)
+    try:
+        info = (library.root / file).stat()
+    except OSError as error:
+        raise NotFound("there is no such thumbnail any more") from error
+    if known is None or known[0] != digest or (info.st_mtime_ns, info.st_size) != known[1:]:
+        raise NotFound("there is no such thumbnail any more")
 
 
 def content_type(path: str) -> str:
@@ -69,8 +85,10 @@ def find(root: Path, path: str, *allowed: Path) -> str:
     """Where `root / path` really is, if that is a file below one of `allowed`. Raises NotFound."""
     try:
         target = os.path.realpath(root / path)
-        if os.path.isfile(target) and any(
-            os.path.commonpath([real, target]) == real for real in map(os.path.realpath, allowed)
+        if (
+            os.path.isfile(target)
+            and os.access(target, os.R_OK)
+            and any(os.path.commonpath([real, target]) == real for real in map(os.path.realpath, allowed))
         ):
             return target
     except ValueError:  # a NUL byte in the name

@@ -1,6 +1,6 @@
 """What the backend's handlers are given: typed keys of the application, and metrics."""
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Iterable
 from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any
@@ -14,15 +14,15 @@ from memesearch.bodies import read_all
 from memesearch.config import MseConfig
 from memesearch.errors import Unavailable
 from memesearch.library.library import Library
+from memesearch.library.records import Hit
 from memesearch.search.live import LiveIndex
 from memesearch.search.query import Searcher, Term
 from memesearch.thumbs.stage import ThumbnailStage
-from memesearch.thumbs.state import Shown
+from memesearch.thumbs.state import Offer, offer
 
 CONFIG = web.AppKey("config", MseConfig)
 LIBRARY = web.AppKey("library", Library)
 SEARCHER = web.AppKey("searcher", Searcher)
-SHOWN = web.AppKey("thumbnails", Shown)
 STAGE = web.AppKey("thumbnail_stage", ThumbnailStage)
 PAGE = web.AppKey("page", Path)
 
@@ -62,6 +62,12 @@ def index_of(app: web.Application) -> LiveIndex:
     if index is None:
         raise Unavailable(f"nothing is indexed yet: {app[LIBRARY].client.problem or 'the first scan has not ended'}")
     return index
+
+
+async def thumbnails_of(app: web.Application, hits: Iterable[Hit]) -> Offer:
+    """Which thumbnails there are of these pictures."""
+    folder = app[CONFIG].thumbnails
+    return await offer(Path(folder) if folder else None, list({hit.hash for hit in hits}))
 
 
 def plain(value: Any) -> web.Response:

@@ -13,11 +13,11 @@ from memesearch.backend.parts import (
     RELOADS,
     SEARCH_TIME,
     SEARCHER,
-    SHOWN,
     body_of,
     count_query,
     index_of,
     plain,
+    thumbnails_of,
 )
 from memesearch.errors import BadRequest, NotFound
 from memesearch.library.records import Hit
@@ -65,20 +65,19 @@ async def first_generation(app: web.Application, query: Query) -> web.Response:
 
 async def second_generation(app: web.Application, query: Query) -> web.Response:
     found = await ranked_files(app, query.terms or [], query.k)
-    shown = app[SHOWN]
-    bits = await shown.of([hit.hash for _, _, hit in found])
+    offered = await thumbnails_of(app, [hit for _, _, hit in found])
     matches = [
         [
             score,
             file,
             thumbnail_id(hit.hash),
-            bits.get(hit.hash, 0),
+            offered.bits.get(hit.hash, 0),
             [hit.width, hit.height],
             hit.text if query.debug_enabled else None,
         ]
         for score, file, hit in found
     ]
-    return plain({"matches": matches, "formats": shown.formats, "extensions": shown.extensions})
+    return plain({"matches": matches, "formats": offered.formats, "extensions": offered.extensions})
 
 
 async def ranked_files(app: web.Application, terms: list[Term], limit: int) -> list[tuple[float, str, Hit]]:

@@ -20,6 +20,7 @@ from memesearch.workers import answer_requests
 MEMORY_BYTES = 4 * 2**30
 MAX_FILE_BYTES = 500 * 2**20
 HASH_BYTES = 16
+QUARTER_TURNS = (5, 6, 7, 8)  # EXIF orientations; Pillow turns a TIFF, and its size, by itself
 
 
 class DecodeRequest(msgspec.Struct):
@@ -56,7 +57,8 @@ def decode(request: DecodeRequest) -> Decoded:
     if hash_bytes(raw) != request.digest:
         return Decoded()
     try:
-        return read_picture(raw, request.digest, request.want)
+        with picture.one_at_a_time_if_large(picture.open_picture(raw), "decoding"):
+            return read_picture(raw, request.digest, request.want)
     except UnreadablePicture as error:
         return Decoded(problem=str(error))
     except MemoryError:
@@ -68,8 +70,8 @@ def decode(request: DecodeRequest) -> Decoded:
 def read_picture(raw: bytes, digest: bytes, want: Preprocessing) -> Decoded:
     image = picture.open_picture(raw)
     count = frame_count(image)
-    orientation = image.getexif().get(ExifTags.Base.Orientation, 1)
-    width, height = image.size if orientation < 5 else image.size[::-1]
+    turned = image.getexif().get(ExifTags.Base.Orientation, 1) in QUARTER_TURNS and image.format != "TIFF"
+    width, height = image.size[::-1] if turned else image.size
     taken_at, place = when_and_where(image)
     frames, colour = [], None
     for number in picture.frame_numbers(count):

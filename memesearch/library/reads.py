@@ -109,6 +109,13 @@ class Reads:
         rows = await self._rows("SELECT content_id FROM files WHERE path = ?", (path,))
         return int(rows[0][0]) if rows else None
 
+    async def file_at(self, path: str) -> tuple[bytes, int, int] | None:
+        """(hash, mtime_ns, size) of an indexed file."""
+        rows = await self._rows(
+            "SELECT hash, mtime_ns, size FROM files JOIN contents ON contents.id = content_id WHERE path = ?", (path,)
+        )
+        return tuple(rows[0]) if rows else None
+
     async def vectors_of(self, content_id: int, model: int) -> list[bytes]:
         rows = await self._rows(
             "SELECT vector FROM vectors WHERE model = ? AND content_id = ? ORDER BY part", (model, content_id)

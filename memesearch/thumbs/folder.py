@@ -8,12 +8,14 @@ from pathlib import Path
 
 import msgspec
 
-from memesearch.errors import Unavailable
-from memesearch.library.scan import CACHE_TAG, CACHE_TAG_NAME
+from memesearch.errors import ConfigError, Unavailable
+from memesearch.library.scan import CACHE_TAG, CACHE_TAG_NAME, is_cache
 from memesearch.thumbs.formats import BY_NAME
 from memesearch.thumbs.worker import TEMPORARY, put
 
 LOCK = ".lock"
+OURS = {LOCK, CACHE_TAG_NAME, "formats.json"}  # what a run that hardly began may leave
+TAG = f"{CACHE_TAG}\n# Thumbnails of a meme library: they can be deleted and are made anew.\n"
 SHARDS = 256  # folders, by the first byte of the hash
 
 
@@ -29,14 +31,24 @@ class Listing(msgspec.Struct):
     links: dict[bytes, list[tuple[str, str]]] = {}
 
 
+def check(output: Path, pictures: Path) -> None:
+    """Raises ConfigError where thumbnails, and the tag that says that all here can be made anew, must not go."""
+    real, originals = Path(os.path.realpath(output)), Path(os.path.realpath(pictures))
+    if real == originals or real in originals.parents:
+        raise ConfigError(f"{output} holds the pictures themselves; thumbnails need a folder of their own")
+    if (
+        real.is_dir()
+        and not is_cache(real)
+        and any(entry.name not in OURS and not entry.name.endswith(TEMPORARY) for entry in os.scandir(real))
+    ):
+        raise ConfigError(f"{output} holds other files already; thumbnails need a folder of their own")
+
+
 @contextlib.contextmanager
 def locked(output: Path) -> Iterator[None]:
     """Make the folder, and keep others from writing it; the lock ends with the process. Raises Busy, Unavailable."""
     try:
         output.mkdir(parents=True, exist_ok=True)
-        tag = output / CACHE_TAG_NAME
-        if not tag.exists():
-            tag.write_text(f"{CACHE_TAG}\n# Thumbnails of a meme library: they can be deleted and are made anew.\n")
         lock = os.open(output / LOCK, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC)
     except OSError as error:
         raise Unavailable(f"{output} cannot be used for thumbnails: {error.strerror}") from error
@@ -45,6 +57,8 @@ def locked(output: Path) -> Iterator[None]:
             fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError as error:
             raise Busy(f"another run is making the thumbnails in {output}") from error
+        if not is_cache(output):
+            put(output / CACHE_TAG_NAME, TAG.encode(), "")
         yield
     finally:
         os.close(lock)
@@ -58,7 +72,7 @@ def list_shard(output: Path, shard: int) -> Listing:
     except FileNotFoundError:
         return listing
     for entry in entries:
-        if entry.name.endswith(TEMPORARY):
+        if entry.name.endswith(TEMPORARY) and not entry.is_dir(follow_symlinks=False):
             Path(entry.path).unlink()
             continue
         stem, _, rest = entry.name.partition(".")

@@ -54,11 +54,13 @@ def file_name(identifier: str, kind: Format) -> str:
     return f"{identifier}{kind.name}.{kind.extension}"
 
 
-def chosen(names: Iterable[str]) -> list[Format]:
-    """The formats with these names, in the order in which they are made. Raises ConfigError."""
+def chosen(names: Iterable[str], key: str) -> list[Format]:
+    """The formats with these names, in the order in which they are made. Raises ConfigError naming `key`."""
     wanted = set(names)
     if unknown := wanted - set(BY_NAME):
-        raise ConfigError(f"there is no format {sorted(unknown)[0]!r} of thumbnails; known are {', '.join(BY_NAME)}")
+        raise ConfigError(
+            f"`{key}`: there is no format {sorted(unknown)[0]!r} of thumbnails; known are {', '.join(BY_NAME)}"
+        )
     return [kind for kind in FORMATS if kind.name in wanted]
 
 

@@ -2,18 +2,21 @@
 
 import io
 from collections.abc import Sequence
+from functools import lru_cache
 
+import numpy as np
 from PIL import Image, ImageCms
 
 from memesearch import picture
 from memesearch.thumbs.formats import Format
 
-AVIF_SPEED = 6  # of 10; 8 is three times as fast and costs 0.013 of SSIM at quality 30
-AVIF_TUNING = {"tune": "ssim"}  # libavif's own choice, "iq", loses 0.02 of SSIM at quality 30
+AVIF_SPEED = 6  # of 10; docs/benchmarks.md has the price and the quality
+AVIF_TUNING = {"tune": "ssim"}  # what the benchmark measures; libavif's own choice is "iq"
 SHOWN_BY_BROWSERS = {"JPEG", "MPO", "PNG", "GIF", "WEBP", "AVIF"}
 SRGB = ImageCms.createProfile("sRGB")
 DRAFT = 2  # a JPEG is decoded at a fraction of its size if that is still so many times as wide as needed
 LEAST_QUALITY = 5
+SAME_COLOUR = 2  # steps of 255: what rounding makes of sRGB's own profiles
 
 
 class Source:
@@ -80,14 +83,29 @@ def in_srgb(image: Image.Image) -> Image.Image:
     profile = image.info.get("icc_profile")
     if not profile:
         return image
+    if "transparency" in image.info or image.mode == "PA":  # which a conversion would forget
+        image = image.convert("RGBA")
+    elif image.mode == "P":
+        image = image.convert("RGB")
     try:
-        source = ImageCms.ImageCmsProfile(io.BytesIO(profile))
-        if "sRGB" in ImageCms.getProfileDescription(source):
+        if image.mode in ("RGB", "RGBA") and is_srgb(profile):
             return image
-        if image.mode in ("P", "PA"):
-            image = image.convert("RGBA" if "transparency" in image.info else "RGB")
+        source = ImageCms.ImageCmsProfile(io.BytesIO(profile))
         mode = "RGBA" if image.mode == "RGBA" else "RGB"
         converted = ImageCms.profileToProfile(image, source, SRGB, outputMode=mode)
     except (ImageCms.PyCMSError, OSError, ValueError):
         return image
     return converted if converted is not None else image
+
+
+@lru_cache(maxsize=64)
+def is_srgb(profile: bytes) -> bool:
+    """Whether a profile leaves numbers as they are; its name proves nothing, so some colours are tried."""
+    levels = np.linspace(0, 255, 16).astype(np.uint8)
+    grey = np.repeat(levels[:, None], 3, axis=1)
+    primaries = np.concatenate([levels[:, None] * np.eye(3, dtype=np.uint8)[i] for i in range(3)])
+    probe = Image.fromarray(np.concatenate([grey, primaries])[None])
+    source = ImageCms.ImageCmsProfile(io.BytesIO(profile))
+    converted = ImageCms.profileToProfile(probe, source, SRGB, outputMode="RGB")
+    difference = np.asarray(converted, np.int16) - np.asarray(probe, np.int16)
+    return bool(np.abs(difference).max() <= SAME_COLOUR)

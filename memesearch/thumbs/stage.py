@@ -29,9 +29,11 @@ class ThumbnailStage:
             self.news.clear()
             pause: float | None = None
             try:
-                summary = await self._thumbnailer.run(self._while_indexing)
+                summary = await self._thumbnailer.run(self._idle)
                 if summary.made or summary.removed:
                     log.info("thumbnails: %d made, %d removed", summary.made, summary.removed)
+                if summary.interrupted:
+                    continue
             except Busy:
                 pause = BUSY_SECONDS
             except (MemeSearchError, OSError) as error:
@@ -48,6 +50,9 @@ class ThumbnailStage:
     async def close(self) -> None:
         await self._thumbnailer.close()
 
+    def _idle(self) -> bool:
+        return self._indexing.state in ("idle", "waiting")
+
     async def _while_indexing(self) -> None:
-        while self._indexing.state not in ("idle", "waiting"):
+        while not self._idle():
             await asyncio.sleep(0.5)

@@ -4,14 +4,16 @@ It follows the files and never leads them: a thumbnail is entered once it is in 
 the two.
 """
 
+import asyncio
 import contextlib
 import sqlite3
-from collections.abc import AsyncIterator, Iterable, Sequence
+from collections.abc import AsyncIterator, Container, Iterable, Sequence
 from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any
 
 import aiosqlite
+import msgspec
 import PIL
 
 from memesearch.errors import Unavailable
@@ -29,11 +31,14 @@ SCHEMA = (
 )
 
 
-class Failure:
-    """Why a thumbnail cannot be made."""
+class Failure(msgspec.Struct):
+    """Why a thumbnail cannot be made. `lasting`: this version need not try again."""
 
-    def __init__(self, digest: bytes, kind: str, path: str, reason: str) -> None:
-        self.digest, self.kind, self.path, self.reason = digest, kind, path, reason
+    digest: bytes
+    kind: str
+    path: str
+    reason: str
+    lasting: bool
 
 
 class ThumbnailState:
@@ -49,12 +54,14 @@ class ThumbnailState:
         try:
             async with aiosqlite.connect(folder / FILE, isolation_level=None) as db:
                 await db.execute(f"PRAGMA busy_timeout = {BUSY_MILLISECONDS}")
+                await db.execute("BEGIN IMMEDIATE")  # nobody sees half of it
                 for statement in SCHEMA:
                     await db.execute(statement)
                 for kind in FORMATS:
                     await db.execute(
                         "INSERT OR IGNORE INTO formats SELECT coalesce(max(bit) + 1, 0), ? FROM formats", (kind.name,)
                     )
+                await db.execute("COMMIT")
                 rows = await db.execute_fetchall("SELECT name, bit FROM formats")
                 yield cls(db, {row[0]: row[1] for row in rows})
         except sqlite3.OperationalError as error:
@@ -79,8 +86,8 @@ class ThumbnailState:
         return found
 
     async def failures(self) -> list[tuple[str, str, str]]:
-        """(path, format, reason) of everything that this version could not make."""
-        sql = "SELECT path, format, reason FROM failures WHERE made_by = ? ORDER BY path, format"
+        """(path, format, reason) of everything that could not be made, by this version or in the last run."""
+        sql = "SELECT path, format, reason FROM failures WHERE made_by IN (?, '') ORDER BY path, format"
         return [tuple(row) for row in await self._rows(sql, (MADE_BY,))]
 
     async def put(self, made: dict[bytes, set[str]], failures: Sequence[Failure] = ()) -> None:
@@ -96,13 +103,15 @@ class ThumbnailState:
         )
         await self._db.executemany(
             "INSERT OR REPLACE INTO failures VALUES (?, ?, ?, ?, ?)",
-            [(failure.digest, failure.kind, failure.path, failure.reason, MADE_BY) for failure in failures],
+            [(f.digest, f.kind, f.path, f.reason, MADE_BY if f.lasting else "") for f in failures],
         )
         await self._db.execute("COMMIT")
 
-    async def forget_failures(self, digests: Iterable[bytes]) -> None:
-        """Of pictures that are gone."""
-        await self._db.executemany("DELETE FROM failures WHERE hash = ?", [(digest,) for digest in digests])
+    async def forget_failures(self, low: bytes, high: bytes, pictures: Container[bytes]) -> None:
+        """Of pictures that are gone, in a range of hashes."""
+        rows = await self._rows("SELECT DISTINCT hash FROM failures WHERE hash >= ? AND hash < ?", (low, high))
+        gone = [(digest,) for (digest,) in rows if digest not in pictures]
+        await self._db.executemany("DELETE FROM failures WHERE hash = ?", gone)
 
     def _value(self, names: Iterable[str]) -> int:
         return sum(1 << self._bits[name] for name in names if name in self._bits)
@@ -111,61 +120,33 @@ class ThumbnailState:
         return list(await self._db.execute_fetchall(sql, parameters))
 
 
-class Shown:
-    """The server's side: what may be offered of the pictures in an answer. Without a database, nothing."""
+class Offer(msgspec.Struct):
+    """What may be offered: the names of the formats, and for each hash a number whose bit i stands for format i."""
 
-    def __init__(self, folder: Path | None) -> None:
-        self._folder = folder
-        self._db: aiosqlite.Connection | None = None
-        self._opened: tuple[int, int] | None = None
-        self.formats: list[str] = []
+    formats: list[str] = []
+    bits: dict[bytes, int] = {}
 
     @property
     def extensions(self) -> dict[str, str]:
         """Of the formats that this version knows, by name."""
         return {name: BY_NAME[name].extension for name in self.formats if name in BY_NAME}
 
-    async def of(self, digests: Sequence[bytes]) -> dict[bytes, int]:
-        """Bit i of the value says that format i of `formats` is there."""
-        if not digests or not await self._refresh():
-            return {}
-        assert self._db is not None
-        marks = ",".join("?" * len(digests))
-        try:
-            rows = await self._db.execute_fetchall(f"SELECT hash, formats FROM made WHERE hash IN ({marks})", digests)
-        except sqlite3.Error:  # being made anew at this moment: pictures are shown without thumbnails
-            return {}
-        return {row[0]: row[1] for row in rows}
 
-    async def close(self) -> None:
-        if self._db is not None:
-            await self._db.close()
-            self._db, self._opened = None, None
+async def offer(folder: Path | None, digests: Sequence[bytes]) -> Offer:
+    """The server's side: which thumbnails there are of these pictures; without a database, none.
 
-    async def _refresh(self) -> bool:
-        """Open the database if there is one, anew if it is another one."""
-        if self._folder is None:
-            return False
-        path = self._folder / FILE
-        try:
-            info = path.stat()
-        except OSError:
-            await self.close()
-            return False
-        if self._opened == (info.st_dev, info.st_ino):
-            return True
-        await self.close()
-        try:
-            db = await aiosqlite.connect(f"{path.absolute().as_uri()}?mode=ro", uri=True)
-        except sqlite3.Error:
-            return False
-        try:
-            await db.execute(f"PRAGMA busy_timeout = {BUSY_MILLISECONDS}")
-            rows = list(await db.execute_fetchall("SELECT bit, name FROM formats ORDER BY bit"))
-        except sqlite3.Error:
-            with contextlib.suppress(sqlite3.Error):
-                await db.close()
-            return False
-        self._db, self._opened = db, (info.st_dev, info.st_ino)
-        self.formats = [row[1] for row in rows]
-        return True
+    The database is opened for each question, for it may be deleted and made anew at any time.
+    """
+    return Offer() if folder is None else await asyncio.to_thread(read_offer, folder / FILE, digests)
+
+
+def read_offer(path: Path, digests: Sequence[bytes]) -> Offer:
+    marks = ",".join("?" * len(digests))
+    try:  # not read-only: after a kill of its writer the first reader has to repair it
+        with contextlib.closing(sqlite3.connect(f"{path.absolute().as_uri()}?mode=rw", uri=True, timeout=1)) as db:
+            db.execute("BEGIN")
+            formats = db.execute("SELECT bit, name FROM formats ORDER BY bit").fetchall()
+            made = db.execute(f"SELECT hash, formats FROM made WHERE hash IN ({marks})", digests).fetchall()
+    except sqlite3.Error:  # not there, or being made at this moment: pictures are shown without thumbnails
+        return Offer()
+    return Offer([name for _, name in formats], dict(made))

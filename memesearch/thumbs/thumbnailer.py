@@ -7,7 +7,7 @@ leaves whole files only, and the next one goes on.
 
 import asyncio
 import os
-from collections.abc import AsyncGenerator, Awaitable, Callable, Sequence
+from collections.abc import AsyncGenerator, Callable, Sequence
 from pathlib import Path
 
 import msgspec
@@ -15,7 +15,7 @@ import msgspec
 from memesearch.errors import MemeSearchError, Unavailable
 from memesearch.library.progress import Progress
 from memesearch.library.store import Store
-from memesearch.thumbs.folder import SHARDS, correct_links, list_shard, locked, remove
+from memesearch.thumbs.folder import SHARDS, check, correct_links, list_shard, locked, remove
 from memesearch.thumbs.formats import GRID, Format
 from memesearch.thumbs.state import Failure, ThumbnailState
 from memesearch.thumbs.worker import Made, MakeRequest
@@ -23,11 +23,10 @@ from memesearch.workers import WorkerDied, WorkerPool
 
 PICTURE_SECONDS = 300.0
 STORE_EVERY = 64  # pictures
-Pause = Callable[[], Awaitable[None]]
 
 
-class NoRoom(MemeSearchError):
-    """The disk is full; what was made stays."""
+class Unwritable(MemeSearchError):
+    """The disk is full or something else is wrong with the folder; what was made stays."""
 
 
 class Job(msgspec.Struct):
@@ -48,6 +47,7 @@ class Summary(msgspec.Struct):
     removed: int = 0
     failed: int = 0
     changed: int = 0
+    interrupted: bool = False
 
 
 class Thumbnailer:
@@ -63,24 +63,28 @@ class Thumbnailer:
     async def close(self) -> None:
         await self._workers.close()
 
-    async def run(self, pause: Pause | None = None) -> Summary:
+    async def run(self, may_go_on: Callable[[], bool] = lambda: True) -> Summary:
         """One pass over everything, the size for the grid first.
 
         Args:
-            pause: awaited before each picture; while it waits, nothing is made.
+            may_go_on: asked before each picture; False ends the run, so that the folder is free for others.
         Raises:
-            Busy: another run is at work. NoRoom: the disk is full. Unavailable: a folder or a database cannot be used.
+            Busy: another run is at work. Unwritable: the disk is full. Unavailable: a folder or a database cannot be
+                used. ConfigError: the folder is not one for thumbnails.
         """
         if not os.path.isdir(self._root):
             raise Unavailable(f"the folder {self._root} cannot be read")
-        with locked(self._output):
-            async with ThumbnailState.open(self._output) as state:
-                try:
-                    return await self._run(state, pause)
-                finally:
-                    self.progress.finish()
+        check(self._output, self._root)
+        try:
+            with locked(self._output):
+                async with ThumbnailState.open(self._output) as state:
+                    return await self._run(state, may_go_on)
+        except OSError as error:
+            raise Unwritable(f"{error.filename or self._output} cannot be used: {error.strerror or error}") from error
+        finally:
+            self.progress.finish()
 
-    async def _run(self, state: ThumbnailState, pause: Pause | None) -> Summary:
+    async def _run(self, state: ThumbnailState, may_go_on: Callable[[], bool]) -> Summary:
         summary = Summary()
         self.progress.start("comparing", SHARDS)
         removing = (await self._store.counts())["files"] > 0  # an empty library is more likely a disk that is away
@@ -92,7 +96,7 @@ class Thumbnailer:
         self.progress.start("thumbnails", summary.missing)
         for kinds in ([k for k in self._kinds if k.name == GRID], [k for k in self._kinds if k.name != GRID]):
             if kinds:
-                await self._make_all(state, sorted(lacking), kinds, summary, pause)
+                await self._make_all(state, sorted(lacking), kinds, summary, may_go_on)
         summary.failed = len(await state.failures())
         return summary
 
@@ -113,8 +117,8 @@ class Thumbnailer:
         if put:
             await state.put(put)
         failed = await state.failed(low, high)
-        if removing and failed.keys() - pictures.keys():
-            await state.forget_failures(failed.keys() - pictures.keys())
+        if removing:
+            await state.forget_failures(low, high, pictures)
         summary.pictures += len(pictures)
         nothing: set[str] = set()
         names = {kind.name for kind in self._kinds}
@@ -142,7 +146,7 @@ class Thumbnailer:
         shards: Sequence[int],
         kinds: Sequence[Format],
         summary: Summary,
-        pause: Pause | None,
+        may_go_on: Callable[[], bool],
     ) -> None:
         jobs = self._jobs(state, shards, kinds)
         taking, storing = asyncio.Lock(), asyncio.Lock()
@@ -160,15 +164,16 @@ class Thumbnailer:
 
         async def work() -> None:
             while job := await take():
-                if pause is not None:
-                    await pause()
+                if not may_go_on():
+                    summary.interrupted = True
+                    return
                 made = await self._make(job)
                 done.append((job, made))
                 summary.made += len(made.made)
                 summary.changed += made.changed
                 self.progress.advance(len(job.formats))
-                if made.no_room:
-                    raise NoRoom(f"{made.no_room}; make room and run again: what was made stays")
+                if made.trouble:
+                    raise Unwritable(f"{made.trouble}; what was made stays, and the next run goes on")
                 if len(done) >= STORE_EVERY:
                     await store()
 
@@ -188,14 +193,15 @@ class Thumbnailer:
             return await self._workers.call(request, Made)
         except WorkerDied as error:
             if len(job.formats) == 1:
-                return Made(problems={job.formats[0]: f"the worker {error}"})
+                return Made(problems={job.formats[0]: f"the worker {error}"}, lasting=False)
         together = Made()  # one format after the other, to find which one it was
         for name in job.formats:
             made = await self._make(Job(job.digest, job.path, [name]))
             together.made += made.made
             together.problems |= made.problems
-            together.changed, together.no_room = made.changed, made.no_room
-            if made.changed or made.no_room:
+            together.lasting &= made.lasting
+            together.changed, together.trouble = made.changed, made.trouble
+            if made.changed or made.trouble:
                 break
         return together
 
@@ -207,7 +213,9 @@ class Thumbnailer:
             if made.made:
                 before = await state.made(job.digest, job.digest + b"\0")
                 put[job.digest] = before.get(job.digest, set()) | set(made.made)
-            failures += [Failure(job.digest, name, job.path, reason) for name, reason in made.problems.items()]
+            failures += [
+                Failure(job.digest, name, job.path, reason, made.lasting) for name, reason in made.problems.items()
+            ]
         if put or failures:
             await state.put(put, failures)
 

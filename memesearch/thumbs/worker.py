@@ -4,21 +4,22 @@ Runs as `python -m memesearch.thumbs.worker`, started by workers.py, at the lowe
 """
 
 import contextlib
-import errno
+import os
 import signal
+from collections.abc import Sequence
 from pathlib import Path
 
 import msgspec
 
+from memesearch import picture
 from memesearch.errors import UnreadablePicture
 from memesearch.library.decode_worker import hash_bytes
-from memesearch.thumbs.formats import BY_NAME, file_name, thumbnail_id
+from memesearch.thumbs.formats import BY_NAME, Format, file_name, thumbnail_id
 from memesearch.thumbs.make import Source
 from memesearch.workers import answer_requests
 
 MEMORY_BYTES = 6 * 2**30
 TEMPORARY = ".part"
-NO_ROOM = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG}
 
 
 class MakeRequest(msgspec.Struct):
@@ -36,28 +37,36 @@ class Made(msgspec.Struct):
     Attributes:
         made: names of the formats whose files are there now.
         problems: why others cannot be made, by format; all of them when the picture cannot be read.
+        lasting: the picture is at fault; if not, it is worth trying again.
         changed: the file is gone or holds other bytes; nothing was made.
-        no_room: nothing more can be written, and why.
+        trouble: nothing can be written, and why; it is not the picture's fault.
     """
 
     made: list[str] = []
     problems: dict[str, str] = {}
+    lasting: bool = True
     changed: bool = False
-    no_room: str | None = None
+    trouble: str | None = None
 
 
 def make(request: MakeRequest) -> Made:
     kinds = [BY_NAME[name] for name in request.formats]
     try:
         raw = Path(request.path).read_bytes()
-    except OSError:
+    except FileNotFoundError:
         return Made(changed=True)
+    except OSError as error:
+        return Made(problems=dict.fromkeys(request.formats, f"cannot be read: {error.strerror}"), lasting=False)
     if hash_bytes(raw) != request.digest:
         return Made(changed=True)
     try:
-        source = Source(raw, kinds)
+        with picture.one_at_a_time_if_large(picture.open_picture(raw), "thumbnails"):
+            return make_of(Source(raw, kinds), request, kinds)
     except UnreadablePicture as error:
-        return Made(problems={kind.name: str(error) for kind in kinds})
+        return Made(problems=dict.fromkeys(request.formats, str(error)))
+
+
+def make_of(source: Source, request: MakeRequest, kinds: Sequence[Format]) -> Made:
     identifier = thumbnail_id(request.digest)
     answer = Made()
     for kind in kinds:
@@ -69,9 +78,7 @@ def make(request: MakeRequest) -> Made:
         try:
             put(Path(request.output) / file_name(identifier, kind), encoded, request.path)
         except OSError as error:
-            if error.errno not in NO_ROOM:
-                raise
-            answer.no_room = f"{request.output} cannot be written to: {error.strerror}"
+            answer.trouble = f"{error.filename2 or error.filename} cannot be written: {error.strerror}"
             return answer
         answer.made.append(kind.name)
     return answer
@@ -80,7 +87,9 @@ def make(request: MakeRequest) -> Made:
 def put(target: Path, encoded: bytes | None, source: str) -> None:
     """Put a file, or (None) a link to the source, in its place at once: nobody ever sees half of it."""
     target.parent.mkdir(exist_ok=True)
-    part = target.with_name(f"{target.name}{TEMPORARY}")
+    part = target.with_name(
+        f"{target.name}.{os.getpid()}{TEMPORARY}"
+    )  # a killed run's worker may still be writing its own
     try:
         if encoded is None:
             part.unlink(missing_ok=True)
