@@ -8,7 +8,7 @@ from memesearch.search.text import coverage, query_words, quoted
 
 
 def hit(text: str, *files: str) -> Hit:
-    return Hit(1, list(files) or ["a/b.png"], 1, 1, None, text)
+    return Hit(1, b"", list(files) or ["a/b.png"], 1, 1, None, text)
 
 
 @pytest.mark.parametrize(

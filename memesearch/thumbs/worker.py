@@ -87,9 +87,8 @@ def make_of(source: Source, request: MakeRequest, kinds: Sequence[Format]) -> Ma
 def put(target: Path, encoded: bytes | None, source: str) -> None:
     """Put a file, or (None) a link to the source, in its place at once: nobody ever sees half of it."""
     target.parent.mkdir(exist_ok=True)
-    part = target.with_name(
-        f"{target.name}.{os.getpid()}{TEMPORARY}"
-    )  # a killed run's worker may still be writing its own
+    # the name is this process's own: a killed run's worker may still be writing
+    part = target.with_name(f"{target.name}.{os.getpid()}{TEMPORARY}")
     try:
         if encoded is None:
             part.unlink(missing_ok=True)
