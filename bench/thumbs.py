@@ -93,7 +93,7 @@ def ours(folder: Path, database: Path, output: Path, kinds: list[str]) -> float:
 
 def bare_one(job: tuple[Path, Path, list[str]]) -> None:
     source, stem, names = job
-    kinds = chosen(names)
+    kinds = chosen(names, "--formats")
     read = make.Source(source.read_bytes(), kinds)
     for kind in kinds:
         encoded = read.thumbnail(kind)
