@@ -101,7 +101,7 @@ async def tell(summary: Summary, output: Path) -> None:
                 print(f"{path!r}, {name}: {reason}")
 
 
-def write_formats(config: ThumbnailerConfig) -> int:
+async def write_formats(config: ThumbnailerConfig) -> int:
     """`gen-formats`."""
     target = Path(config.output) / "formats.json"
     try:
@@ -113,12 +113,7 @@ def write_formats(config: ThumbnailerConfig) -> int:
     return 0
 
 
-async def generate(config: ThumbnailerConfig) -> int:
-    return write_formats(config)
-
-
 if __name__ == "__main__":
-    arguments = sys.argv
-    if arguments[2:] == ["gen-formats"]:
-        raise SystemExit(run_program(ThumbnailerConfig, generate, arguments[:2]))
-    raise SystemExit(run_program(ThumbnailerConfig, main, arguments))
+    if sys.argv[2:] == ["gen-formats"]:
+        raise SystemExit(run_program(ThumbnailerConfig, write_formats, sys.argv[:2]))
+    raise SystemExit(run_program(ThumbnailerConfig, main, sys.argv))

@@ -101,6 +101,16 @@ def files_in_index(program: Program) -> set[str]:
     return {match[1] for match in program.post("", {"terms": [{"embedding": vector}], "k": 10_000})["matches"]}
 
 
+def on_disk(pictures: Path) -> set[str]:
+    """Every file below the folder, as the library names them."""
+    return {str(path.relative_to(pictures)) for path in pictures.rglob("*") if path.is_file()}
+
+
+def reload(program: Program) -> None:
+    """Ask for a reload that must succeed."""
+    assert program.post("reload_index", b"") is True
+
+
 def wait_until_idle(program: Program) -> None:
     """Until the scan at start has ended."""
     wait_for(lambda: program.get("")["d_emb"] and program.get("api/status")["indexing"]["state"] == "idle")

@@ -20,7 +20,7 @@ import pytest
 import torch
 from launched import PROJECT
 from safetensors.torch import save_file
-from services import Program, backend, clip_server, draw, files_in_index, wait_for, wait_until_idle
+from services import Program, backend, clip_server, draw, files_in_index, on_disk, reload, wait_for, wait_until_idle
 
 IMAGES = 'modelserver_total_items_total{modality="image"'
 
@@ -42,14 +42,6 @@ def library(tmp_path: Path, service: Program) -> Iterator[tuple[Program, Path]]:
     wait_until_idle(program)
     yield program, pictures
     program.stop()
-
-
-def on_disk(pictures: Path) -> set[str]:
-    return {str(path.relative_to(pictures)) for path in pictures.rglob("*") if path.is_file()}
-
-
-def reload(program: Program) -> None:
-    assert program.post("reload_index", b"") is True
 
 
 def test_the_first_run_finds_every_picture(library: tuple[Program, Path]) -> None:

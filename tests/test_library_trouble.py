@@ -19,7 +19,7 @@ from typing import Any
 import pytest
 from launched import PROJECT, free_port
 from PIL import Image
-from services import Program, backend, draw, files_in_index, wait_for, wait_until_idle
+from services import Program, backend, draw, files_in_index, on_disk, reload, wait_for, wait_until_idle
 
 
 class OddService(Program):
@@ -61,8 +61,9 @@ def library(tmp_path: Path, service: OddService) -> Iterator[tuple[Program, Path
     assert "Traceback" not in program.config.with_suffix(".log").read_text()
 
 
-def on_disk(pictures: Path) -> set[str]:
-    return {str(path.relative_to(pictures)) for path in pictures.rglob("*") if path.is_file()}
+def ask_for_a_reload_and_leave(program: Program, seconds: float) -> None:
+    with pytest.raises(TimeoutError):
+        urllib.request.urlopen(urllib.request.Request(program.url + "reload_index", b""), timeout=seconds)
 
 
 def problem(program: Program) -> str:
@@ -89,13 +90,13 @@ def test_a_picture_that_another_model_refuses_is_still_found_when_the_first_is_b
 ) -> None:
     program, pictures = library
     Image.new("RGB", (40, 40)).save(pictures / "black.png")
-    assert program.post("reload_index", b"") is True
+    reload(program)
     service.behave(model_id="second", refuses_black=True)
-    assert program.post("reload_index", b"") is True
+    reload(program)
     assert files_in_index(program) == on_disk(pictures) - {"black.png"}
     assert program.get("api/failures")["failures"][0]["file"] == "black.png"
     service.behave()
-    assert program.post("reload_index", b"") is True
+    reload(program)
     assert files_in_index(program) == on_disk(pictures)
 
 
@@ -107,7 +108,7 @@ def test_a_service_that_names_no_culprit_fails_only_the_picture_that_it_does_not
     Image.new("RGB", (40, 40)).save(pictures / "black.png")
     for seed in range(10, 25):
         draw(pictures / f"{seed}.png", seed)
-    assert program.post("reload_index", b"") is True
+    reload(program)
     assert files_in_index(program) == on_disk(pictures) - {"black.png"}
     assert [entry["file"] for entry in program.get("api/failures")["failures"]] == ["black.png"]
 
@@ -146,8 +147,7 @@ def test_indexing_goes_on_when_the_client_that_asked_for_it_leaves(
     for seed in range(100, 140):
         draw(pictures / f"{seed}.png", seed)
     service.behave(seconds=0.3)
-    with pytest.raises(TimeoutError):
-        urllib.request.urlopen(urllib.request.Request(program.url + "reload_index", b""), timeout=0.5)
+    ask_for_a_reload_and_leave(program, 0.5)
     wait_for(lambda: program.get("")["n_total"] == 46)
     assert files_in_index(program) == on_disk(pictures)
 
@@ -158,11 +158,10 @@ def test_a_reload_asked_for_while_another_runs_sees_files_that_came_after_its_sc
     program, pictures = library
     draw(pictures / "first.png", 100)
     service.behave(seconds=1.5)
-    with pytest.raises(TimeoutError):
-        urllib.request.urlopen(urllib.request.Request(program.url + "reload_index", b""), timeout=0.5)
+    ask_for_a_reload_and_leave(program, 0.5)
     draw(pictures / "second.png", 101)
     service.behave()
-    assert program.post("reload_index", b"") is True
+    reload(program)
     assert files_in_index(program) == on_disk(pictures)
 
 
@@ -173,7 +172,7 @@ def test_a_reload_without_the_service_says_so_and_does_what_needs_none(
     service.stop(signal.SIGKILL)
     (pictures / "0.png").unlink()
     (pictures / "1.png").rename(pictures / "renamed.png")
-    assert program.post("reload_index", b"") is True
+    reload(program)
     assert files_in_index(program) == on_disk(pictures)
     draw(pictures / "new.png", 77)
     (pictures / "2.png").unlink()
@@ -187,7 +186,7 @@ def test_a_reload_without_the_service_says_so_and_does_what_needs_none(
 def test_a_service_that_hangs_is_answered_for_by_words(library: tuple[Program, Path], service: OddService) -> None:
     program, pictures = library
     (pictures / "3.png").rename(pictures / "grumpy cat.png")
-    assert program.post("reload_index", b"") is True
+    reload(program)
     assert service.process is not None
     service.process.send_signal(signal.SIGSTOP)
     found = program.get("api/search?q=grumpy")  # the request itself gives up after a minute
@@ -201,7 +200,7 @@ def test_a_copy_is_found_after_a_change_of_model_when_the_other_file_went_meanwh
 ) -> None:
     program, pictures = library
     shutil.copy(pictures / "0.png", pictures / "z.png")
-    assert program.post("reload_index", b"") is True
+    reload(program)
     program.stop()
     (pictures / "0.png").unlink()
     service.behave(model_id="second")
@@ -235,8 +234,7 @@ def test_it_ends_at_once_in_the_middle_of_indexing(library: tuple[Program, Path]
         service.behave(seconds=0.4)
         for seed in range(30):
             draw(pictures / f"{turn}-{seed}.png", 1000 * turn + seed)
-        with pytest.raises(TimeoutError):
-            urllib.request.urlopen(urllib.request.Request(program.url + "reload_index", b""), timeout=0.3)
+        ask_for_a_reload_and_leave(program, 0.3)
         time.sleep(0.2 * turn)
         assert program.stop() == 0
         program.start()
@@ -250,7 +248,7 @@ def test_a_file_from_the_far_future_is_indexed_like_any_other(library: tuple[Pro
     draw(pictures / "early.png", 91)
     os.utime(pictures / "far.png", (15_000_000_000, 15_000_000_000))  # in the year 2445
     os.utime(pictures / "early.png", (-5_000_000_000, -5_000_000_000))
-    assert program.post("reload_index", b"") is True
+    reload(program)
     assert files_in_index(program) == on_disk(pictures)
 
 
@@ -305,10 +303,10 @@ def test_a_picture_that_one_model_refuses_is_given_to_the_next(
     program, pictures = library
     service.behave(refuses_black=True)
     Image.new("RGB", (40, 40)).save(pictures / "black.png")
-    assert program.post("reload_index", b"") is True
+    reload(program)
     assert program.get("api/failures")["total"] == 1
     service.behave(model_id="second")
-    assert program.post("reload_index", b"") is True
+    reload(program)
     assert files_in_index(program) == on_disk(pictures)
     assert program.get("api/failures")["total"] == 0
 

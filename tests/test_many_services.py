@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 from launched import PROJECT, free_port
-from services import Program, backend, clip_server, draw, files_in_index, wait_for, wait_until_idle
+from services import Program, backend, clip_server, draw, files_in_index, reload, wait_for, wait_until_idle
 
 NGINX = shutil.which("nginx") or shutil.which("nginx", path="/usr/sbin")
 PICTURES = 400
@@ -66,6 +66,6 @@ def test_a_service_killed_under_load_fails_no_picture(tmp_path: Path, services: 
     assert library.get("api/failures")["total"] == 0
     services[1].start()
     draw(pictures / "new.png", 1234)
-    assert library.post("reload_index", b"") is True
+    reload(library)
     assert "new.png" in files_in_index(library)
     assert library.stop() == 0

@@ -15,7 +15,7 @@ from typing import Any
 import pytest
 from launched import PROJECT
 from PIL import Image
-from services import Program, backend, clip_server, wait_for, wait_until_idle
+from services import Program, backend, clip_server, reload, wait_for, wait_until_idle
 from thumbnailing import paint
 
 
@@ -66,7 +66,7 @@ def test_the_backend_makes_thumbnails_by_itself_and_says_which_there_are(library
     wait_for(lambda: all_have(library, "webp-400"))
     assert library.get("api/status")["thumbnails"]["state"] == "idle"
     paint(tmp_path / "pictures/new.png", 7)
-    assert library.post("reload_index", b"") is True
+    reload(library)
     wait_for(lambda: len(results(library)) == 4 and all_have(library, "webp-400"))
     vector = [1.0] + [0.0] * 255
     second = library.post("", {"terms": [{"embedding": vector}]})
@@ -85,7 +85,7 @@ def test_formats_that_a_timer_makes_are_offered_too_and_those_of_gone_pictures_v
     wait_for(lambda: all_have(library, "webp-400", "jpeg-800", "avif-lq"))
     address = results(library)["1.png"]["thumbs"]["avif-lq"]
     (tmp_path / "pictures/1.png").unlink()
-    assert library.post("reload_index", b"") is True
+    reload(library)
 
     def is_gone() -> bool:
         try:
@@ -149,7 +149,7 @@ def test_without_thumbnails_answers_offer_none_and_go_on(library: Program, tmp_p
     wait_for(lambda: all_have(library, "webp-400"))
     shutil.rmtree(tmp_path / "thumbnails")
     assert all(result["thumbs"] == {} for result in results(library).values())
-    assert library.post("reload_index", b"") is True
+    reload(library)
     wait_for(lambda: all_have(library, "webp-400"))
 
 

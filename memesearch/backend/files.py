@@ -9,7 +9,7 @@ from aiohttp import web
 from memesearch.backend.parts import CONFIG, LIBRARY, PAGE
 from memesearch.errors import NotFound
 from memesearch.library.library import Library
-from memesearch.thumbs.formats import NAME
+from memesearch.thumbs.formats import NAME, thumbnail_id
 
 SAFE = {
     "X-Content-Type-Options": "nosniff",
@@ -48,9 +48,8 @@ async def thumbnail(request: web.Request) -> web.StreamResponse:
     # where the picture itself is smaller than a thumbnail of it, the thumbnail is a link to it
     library = request.app[LIBRARY]
     target = find(Path(folder), path, Path(folder), library.root)
-    real_root = os.path.realpath(library.root)
     if os.path.islink(Path(folder) / path):
-        await check_source(library, os.path.relpath(target, real_root), bytes.fromhex(path[:2] + path[3:33]))
+        await check_source(library, os.path.relpath(target, os.path.realpath(library.root)), path)
     headers = {**SAFE, "Cache-Control": "public, max-age=31536000, immutable", "Content-Type": content_type(target)}
     return web.FileResponse(target, headers=headers)
 
@@ -60,14 +59,18 @@ async def page_file(request: web.Request) -> web.StreamResponse:
     return send(request.app[PAGE], request.match_info["path"], headers)
 
 
-async def check_source(library: Library, file: str, digest: bytes) -> None:
-    """Raises NotFound unless `file` is indexed with these bytes and has not been touched since."""
+async def check_source(library: Library, file: str, thumbnail_path: str) -> None:
+    """Raises NotFound unless `file` is indexed as the picture of this thumbnail and has not been touched since."""
     known = await library.store.file_at(file)
     try:
         info = (library.root / file).stat()
     except OSError as error:
         raise NotFound("there is no such thumbnail any more") from error
-    if known is None or known[0] != digest or (info.st_mtime_ns, info.st_size) != known[1:]:
+    if (
+        known is None
+        or not thumbnail_path.startswith(thumbnail_id(known[0]))
+        or (info.st_mtime_ns, info.st_size) != known[1:]
+    ):
         raise NotFound("there is no such thumbnail any more")
 
 

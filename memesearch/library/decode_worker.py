@@ -49,16 +49,21 @@ def hash_bytes(raw: bytes) -> bytes:
     return hashlib.blake2b(raw, digest_size=HASH_BYTES).digest()
 
 
-def decode(request: DecodeRequest) -> Decoded:
+def read_unchanged(path: str, digest: bytes) -> bytes | None:
+    """A file's bytes; None when it cannot be read any more or holds others than these."""
     try:
-        raw = Path(request.path).read_bytes()
+        raw = Path(path).read_bytes()
     except OSError:
-        return Decoded()
-    if hash_bytes(raw) != request.digest:
+        return None
+    return raw if hash_bytes(raw) == digest else None
+
+
+def decode(request: DecodeRequest) -> Decoded:
+    raw = read_unchanged(request.path, request.digest)
+    if raw is None:
         return Decoded()
     try:
-        with picture.one_at_a_time_if_large(picture.open_picture(raw), "decoding"):
-            return read_picture(raw, request.digest, request.want)
+        return read_picture(raw, request.digest, request.want)
     except UnreadablePicture as error:
         return Decoded(problem=str(error))
     except MemoryError:
@@ -74,13 +79,14 @@ def read_picture(raw: bytes, digest: bytes, want: Preprocessing) -> Decoded:
     width, height = image.size[::-1] if turned else image.size
     taken_at, place = when_and_where(image)
     frames, colour = [], None
-    for number in picture.frame_numbers(count):
-        frame = read_frame(image, number, want)
-        if frame is None:
-            break
-        fitted = picture.fit(frame, want)
-        colour = colour or dominant_colour(fitted)
-        frames.append(fitted.tobytes())
+    with picture.one_at_a_time_if_large(image, "decoding"):
+        for number in picture.frame_numbers(count):
+            frame = read_frame(image, number, want)
+            if frame is None:
+                break
+            fitted = picture.fit(frame, want)
+            colour = colour or dominant_colour(fitted)
+            frames.append(fitted.tobytes())
     kind = "animation" if count > 1 else "image"
     return Decoded(content=Content(digest, kind, width, height, count, colour, taken_at, place), frames=frames)
 

@@ -6,7 +6,6 @@ Runs as `python -m memesearch.library.ocr_worker`, started by workers.py, at the
 import logging
 import signal
 from functools import cache
-from pathlib import Path
 from typing import Any
 
 import msgspec
@@ -14,7 +13,7 @@ import numpy as np
 
 from memesearch import picture
 from memesearch.errors import UnreadablePicture
-from memesearch.library.decode_worker import hash_bytes
+from memesearch.library.decode_worker import read_unchanged
 from memesearch.workers import answer_requests
 
 MEMORY_BYTES = 6 * 2**30
@@ -48,11 +47,8 @@ def read_text(request: ReadRequest) -> ReadText:
     if not request.path:
         engine()(np.zeros((64, 64, 3), np.uint8))
         return ReadText("")
-    try:
-        raw = Path(request.path).read_bytes()
-    except OSError:
-        return ReadText(None)
-    if hash_bytes(raw) != request.digest:
+    raw = read_unchanged(request.path, request.digest)
+    if raw is None:
         return ReadText(None)
     try:
         image = picture.to_rgb(picture.open_picture(raw))

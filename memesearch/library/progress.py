@@ -1,5 +1,6 @@
 """How far long work is: done, total, rate and time left, for the page, the log and metrics."""
 
+import asyncio
 import logging
 import time
 from collections import deque
@@ -62,6 +63,14 @@ class Progress:
 
     def finish(self) -> None:
         self.state, self.message = "idle", None
+
+    def resting(self) -> bool:
+        """Whether nothing is being done: background work of others may go on."""
+        return self.state in ("idle", "waiting")
+
+    async def until_resting(self) -> None:
+        while not self.resting():
+            await asyncio.sleep(0.5)
 
     def report(self) -> ProgressReport:
         rate = 0.0

@@ -48,14 +48,10 @@ class TextReading:
                 log.exception("reading texts failed")
                 self.progress.wait(f"an internal error happened: {error}")
                 await asyncio.sleep(RETRY_SECONDS)
-            await self._while_indexing()
+            await self._indexing.until_resting()
 
     async def close(self) -> None:
         await self._workers.close()
-
-    async def _while_indexing(self) -> None:
-        while self._indexing.state not in ("idle", "waiting"):
-            await asyncio.sleep(0.5)
 
     async def _read_all(self) -> None:
         """Each picture without a text once; those that cannot be read now come up again with the next news."""
@@ -67,7 +63,7 @@ class TextReading:
         reported = asyncio.get_running_loop().time()
         reached = 0
         while batch := await self._store.unread(reached, TEXTS_AT_ONCE):
-            await self._while_indexing()
+            await self._indexing.until_resting()
             reached = batch[-1][0]
             texts = [(content, await self._read(digest, path)) for content, digest, path in batch]
             await self._store.set_texts([(content, text) for content, text in texts if text is not None])

@@ -25,11 +25,11 @@ class ThumbnailStage:
     async def run(self) -> None:
         """The background task."""
         while True:
-            await self._while_indexing()
+            await self._indexing.until_resting()
             self.news.clear()
             pause: float | None = None
             try:
-                summary = await self._thumbnailer.run(self._idle)
+                summary = await self._thumbnailer.run(self._indexing.resting)
                 if summary.made or summary.removed:
                     log.info("thumbnails: %d made, %d removed", summary.made, summary.removed)
                 if summary.interrupted:
@@ -49,10 +49,3 @@ class ThumbnailStage:
 
     async def close(self) -> None:
         await self._thumbnailer.close()
-
-    def _idle(self) -> bool:
-        return self._indexing.state in ("idle", "waiting")
-
-    async def _while_indexing(self) -> None:
-        while not self._idle():
-            await asyncio.sleep(0.5)
