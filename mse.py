@@ -1,8 +1,9 @@
 """The search backend: keeps an index of a folder of pictures and answers queries over HTTP.
 
-    python mse.py mse_config.json
+    python mse.py mse_config.json [--rebuild-index]
 
-Runs until SIGTERM; with `no_run_server` it indexes once, prints a summary and ends.
+Runs until SIGTERM; with `no_run_server` it indexes once, prints a summary and ends. `--rebuild-index` fills the
+index of vectors from the database and ends.
 """
 
 import asyncio
@@ -37,7 +38,10 @@ from memesearch.library.ingest import Limits
 from memesearch.library.library import Library, Summary
 from memesearch.library.store import Store
 from memesearch.machine import usable_cores
+from memesearch.search.index.tiers import IndexSettings
+from memesearch.search.live import LiveIndex
 from memesearch.search.query import Searcher
+from memesearch.search.rebuild import rebuild
 from memesearch.thumbs.folder import check
 from memesearch.thumbs.formats import chosen
 from memesearch.thumbs.stage import ThumbnailStage
@@ -54,13 +58,44 @@ HERE = Path(__file__).resolve().parent
 async def open_library(config: MseConfig) -> AsyncIterator[Library]:
     """The library with its database and client, closed again at the end."""
     limits = Limits(config.decode_workers or usable_cores(), config.requests_in_flight)
+    settings = index_settings(config, config.no_run_server)
     async with Store.open(Path(config.db_path)) as store, aiohttp.ClientSession() as session:
-        library = Library(Path(config.files), store, ClipClient(config.clip_server, session), limits)
+        library = Library(Path(config.files), store, ClipClient(config.clip_server, session), limits, settings)
         try:
             await library.open()
             yield library
         finally:
             await library.close()
+
+
+def index_settings(config: MseConfig, once: bool = False) -> IndexSettings:
+    """What the configuration says of the index; who only indexes once keeps none."""
+    return IndexSettings(
+        folder=None if once else Path(config.db_path + ".index"),
+        type=config.index.type,
+        uri=config.index.uri,
+        token=config.index.token,
+        memory_mb=config.index_memory_mb,
+        recall_target=config.index_recall_target,
+    )
+
+
+async def rebuild_index(config: MseConfig) -> int:
+    """`--rebuild-index`: fill the index from the database; broken off, the next call goes on."""
+    settings = index_settings(config)
+    async with Store.open(Path(config.db_path)) as store:
+        active = await store.active_model()
+        if active is None:
+            print("nothing is indexed yet, so there is nothing to build an index of")
+            return 0
+        index = LiveIndex(store, *active, settings)
+        try:
+            await rebuild(index, Path(config.db_path + ".index"))
+            stats = index.vectors.stats()
+            print(f"{stats.contents} pictures ({stats.vectors} vectors) are in the {stats.kind} index")
+        finally:
+            await index.close()
+    return 0
 
 
 def read_predefined(path: str | None) -> dict[str, list[float]]:
@@ -93,7 +128,7 @@ def make_app(config: MseConfig, library: Library, page: Path) -> web.Application
 
 async def background_work(app: web.Application) -> AsyncIterator[None]:
     """Index at start; make thumbnails and read texts whenever there is time."""
-    tasks = [asyncio.create_task(app[LIBRARY].keep_in_step())]
+    tasks = [asyncio.create_task(work()) for work in (app[LIBRARY].keep_in_step, app[LIBRARY].tend_index)]
     if app[CONFIG].ocr:
         tasks.append(asyncio.create_task(app[LIBRARY].texts.run()))
     if STAGE in app:
@@ -159,4 +194,6 @@ async def main(config: MseConfig) -> int:
 
 
 if __name__ == "__main__":
-    raise SystemExit(run_program(MseConfig, main, sys.argv))
+    if sys.argv[2:] == ["--rebuild-index"]:
+        raise SystemExit(run_program(MseConfig, rebuild_index, sys.argv[:2]))
+    raise SystemExit(run_program(MseConfig, main, sys.argv, " [--rebuild-index]"))

@@ -19,6 +19,13 @@ class Config(msgspec.Struct, kw_only=True, forbid_unknown_fields=True):
     def path_keys(self) -> tuple[str, ...]:
         return ()
 
+    def resolve(self, folder: Path) -> None:
+        """Make relative paths absolute."""
+        for key in self.path_keys():
+            value = getattr(self, key)
+            if value is not None:
+                setattr(self, key, str((folder / value).absolute()))
+
 
 class ClipServerConfig(Config, kw_only=True):
     """Configuration of `clip_server.py`."""
@@ -47,6 +54,18 @@ class ClipServerConfig(Config, kw_only=True):
         return [self.device] if isinstance(self.device, str) else self.device
 
 
+class IndexConfig(msgspec.Struct, forbid_unknown_fields=True, frozen=True):
+    """Where vectors are searched. `uri` and `token` are Milvus' address and credentials."""
+
+    type: Literal["auto", "exact", "compact", "milvus"] = "auto"
+    uri: str = ""
+    token: str = ""
+
+    def __post_init__(self) -> None:
+        if (self.type == "milvus") != bool(self.uri):
+            raise ValueError("`index`: `uri` belongs to the type milvus, which needs it")
+
+
 class MseConfig(Config, kw_only=True):
     """Configuration of `mse.py`."""
 
@@ -62,9 +81,16 @@ class MseConfig(Config, kw_only=True):
     thumbnails: str | None = None
     thumbnail_formats: tuple[str, ...] = ("webp-400",)
     predefined_embeddings: str | None = None
+    index: IndexConfig = IndexConfig()
+    index_memory_mb: int = 0
+    index_recall_target: float = 0.98
 
     def __post_init__(self) -> None:
         check_port(self.port)
+        if self.index_memory_mb < 0:
+            raise ValueError("`index_memory_mb` must be 0 (half of the machine's memory) or more")
+        if not 0.5 <= self.index_recall_target <= 1:
+            raise ValueError("`index_recall_target` must be between 0.5 and 1")
         if not self.clip_server.startswith(("http://", "https://")):
             raise ValueError("`clip_server` must be a URL that starts with http:// or https://")
         check_workers(self.decode_workers)
@@ -73,6 +99,11 @@ class MseConfig(Config, kw_only=True):
 
     def path_keys(self) -> tuple[str, ...]:
         return ("db_path", "files", "thumbnails", "predefined_embeddings")
+
+    def resolve(self, folder: Path) -> None:
+        super().resolve(folder)
+        if self.index.uri and "://" not in self.index.uri:
+            self.index = msgspec.structs.replace(self.index, uri=str((folder / self.index.uri).absolute()))
 
 
 class ThumbnailerConfig(Config, kw_only=True):
@@ -124,10 +155,7 @@ def load_config(path: str | Path, kind: type[C]) -> C:
         raise ConfigError(f"{path}: {error}; docs/configuration.md lists the keys") from error
     except (msgspec.DecodeError, UnicodeDecodeError) as error:
         raise ConfigError(f"{path}: is not valid JSON: {json_error(raw, error)}") from error
-    for key in config.path_keys():
-        value = getattr(config, key)
-        if value is not None:
-            setattr(config, key, str((path.parent / value).absolute()))
+    config.resolve(path.parent)
     return config
 
 

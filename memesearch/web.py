@@ -175,11 +175,16 @@ def end_at_once(*_: Any) -> None:
     os._exit(0)
 
 
-def run_program(kind: type[C], main: Callable[[C], Coroutine[Any, Any, int]], argv: list[str]) -> int:
-    """Load the config named on the command line and run `main`; returns the exit status."""
+def run_program(
+    kind: type[C], main: Callable[[C], Coroutine[Any, Any, int]], argv: list[str], options: str = ""
+) -> int:
+    """Load the config named on the command line and run `main`; returns the exit status.
+
+    `options` is what else the usage line offers.
+    """
     logging.basicConfig(level=logging.INFO, stream=sys.stderr, format="%(asctime)s %(levelname)s %(name)s: %(message)s")
     if len(argv) != 2:
-        print(f"usage: python {argv[0]} CONFIG.json", file=sys.stderr)
+        print(f"usage: python {argv[0]} CONFIG.json{options}", file=sys.stderr)
         return 2
     signal.signal(signal.SIGTERM, end_at_once)
     try:

@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 from launched import CHROMIUM, CHROMIUM_ARGUMENTS, PROJECT, get_json, launched, wait_until_indexed
 from playwright.sync_api import Page, expect, sync_playwright
+from services import wait_for
 
 pytestmark = [
     pytest.mark.skipif(CHROMIUM is None, reason="chromium is not installed: sudo apt install chromium"),
@@ -120,3 +121,16 @@ def test_the_grid_shows_thumbnails_and_a_missing_one_gives_way_to_the_picture(pa
     page.wait_for_function("document.querySelector('[data-testid=tile] img').currentSrc.includes('/pictures/')")
     expect(page.get_by_test_id("tile").first).to_have_class(re.compile("there"))
     page.unroute("**/thumbs/**")
+
+
+def test_the_page_says_what_the_index_is_and_how_much_it_finds(page: Page, address: str) -> None:
+    wait_for(lambda: get_json(f"{address}api/status")["index"]["recall"])
+    page.goto(f"{address}?page=index")
+    sheet = page.get_by_test_id("index-sheet")
+    expect(sheet).to_contain_text("exact: every picture is compared")
+    expect(sheet).to_contain_text("500 pictures")
+    expect(sheet).to_contain_text("100 % of the best 10")
+    page.keyboard.press("Escape")
+    expect(sheet).to_be_hidden()
+    page.get_by_test_id("index").click()
+    expect(sheet).to_be_visible()

@@ -81,8 +81,8 @@ def test_a_config_that_is_a_folder_is_named(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("script", ["mse.py", "clip_server.py"])
 def test_a_program_without_a_config_says_how_it_is_used(script: str) -> None:
-    usage = f"usage: python {PROJECT / script} CONFIG.json"
-    assert refusal(script) == usage
+    options = " [--rebuild-index]" if script == "mse.py" else ""
+    assert refusal(script) == f"usage: python {PROJECT / script} CONFIG.json{options}"
 
 
 @pytest.mark.parametrize(

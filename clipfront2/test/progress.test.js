@@ -34,6 +34,15 @@ test("making thumbnails is told of when indexing rests", () => {
   assert.equal(progressOf(status({ thumbnails: { ...thumbnails, state: "idle" } })), null);
 });
 
+test("building the index is told of, and what keeps it from being built", () => {
+  const building = { state: "building", done: 5, total: 10, rate: 0, seconds_left: null };
+  assert.equal(progressOf(status({ index: { building, problem: null } }))?.title, "Building the index");
+  assert.deepEqual(progressOf(status({ index: { building: QUIET, problem: "The disk is full." } })), {
+    title: "The index needs you", detail: "The disk is full.", more: "", share: null, mood: "held",
+  });
+  assert.equal(progressOf(status({ index: { building: QUIET, problem: null } })), null);
+});
+
 test("an embedding service that is away is more important than anything else", () => {
   const progress = progressOf(status({
     indexing: { ...QUIET, state: "indexing", done: 1, total: 2 },

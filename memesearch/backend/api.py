@@ -1,5 +1,6 @@
 """The JSON API of the page, under /api: fused search, status, failures, and embedding an upload."""
 
+import asyncio
 import base64
 import time
 from datetime import UTC, datetime
@@ -12,7 +13,12 @@ from memesearch import wire
 from memesearch.backend.parts import (
     CONFIG,
     FAILURES,
+    INDEX_BYTES,
+    INDEX_RECALL,
+    INDEX_SEGMENTS,
+    INDEX_SHARE,
     INDEX_SIZE,
+    INDEX_VECTORS,
     INDEXING_LEFT,
     LIBRARY,
     MAX_RESULTS,
@@ -29,7 +35,10 @@ from memesearch.backend.parts import (
 )
 from memesearch.errors import BadRequest
 from memesearch.library.library import Library
-from memesearch.library.records import Hit
+from memesearch.library.reads import EVERYTHING
+from memesearch.library.records import Filter, Hit
+from memesearch.search.index.compact import CompactIndex
+from memesearch.search.live import LiveIndex
 from memesearch.search.query import Ranked, Term, Terms
 from memesearch.thumbs.formats import thumbnail_id
 from memesearch.web import decode_json, metrics
@@ -42,15 +51,19 @@ class SearchBody(msgspec.Struct, forbid_unknown_fields=True):
     terms: Terms = []
     k: int = 100
     offset: int = 0
+    filter: Filter = EVERYTHING
 
 
 async def search_get(request: web.Request) -> web.Response:
     """`GET /api/search?q=...&k=&offset=`: several `q` are several terms."""
     try:
         terms = [Term(text=text) for text in request.query.getall("q", []) if text.strip()]
-    except ValueError as error:  # a text that is too long
+        given = {name: request.query[name] for name in Filter.__struct_fields__ if request.query.get(name)}
+        chosen = msgspec.convert(given, Filter)
+    except (ValueError, msgspec.ValidationError) as error:  # a text that is too long, a day that is none
         raise BadRequest(str(error)) from error
-    return await answer(request.app, SearchBody(terms, number(request, "k", 100), number(request, "offset", 0)))
+    body = SearchBody(terms, number(request, "k", 100), number(request, "offset", 0), chosen)
+    return await answer(request.app, body)
 
 
 async def search_post(request: web.Request) -> web.Response:
@@ -74,16 +87,16 @@ async def answer(app: web.Application, body: SearchBody) -> web.Response:
     if body.terms:
         with SEARCH_TIME.time():
             ranked, notices = await app[SEARCHER].fused(
-                body.terms, MAX_RESULTS if offset else max(end, 1000), library.index
+                body.terms, MAX_RESULTS if offset else max(end, 1000), library.index, body.filter
             )
         count_query(body.terms)
-        by_vector = 0 if notices or not library.index else min(len(library.index.flat), MAX_RESULTS)
+        by_vector = 0 if notices or not library.index else await findable(app, library.index, body.filter)
         total = max(len(ranked), by_vector)
         page = ranked[offset:end]
     else:
-        newest = await library.store.newest(end - offset, offset)
+        newest = await library.store.newest(end - offset, offset, body.filter)
         page = [Ranked(content, 0.0, None, None) for content in newest]
-        total, notices = min((await library.store.counts())["contents"], MAX_RESULTS), []
+        total, notices = await countable(app, body.filter), []
     hits = await library.store.hits([entry.content_id for entry in page])
     offered = await thumbnails_of(app, hits.values())
     results = [
@@ -101,6 +114,20 @@ async def answer(app: web.Application, body: SearchBody) -> web.Response:
             "extensions": offered.extensions,
         }
     )
+
+
+async def findable(app: web.Application, index: LiveIndex, chosen: Filter) -> int:
+    """How many pictures a search by vectors ranks in the end."""
+    among = await app[SEARCHER].among(chosen)
+    there = await asyncio.to_thread(len, index.vectors)
+    return min(there, MAX_RESULTS if among is None else len(among), MAX_RESULTS)
+
+
+async def countable(app: web.Application, chosen: Filter) -> int:
+    """How many pictures there are to leaf through."""
+    among = await app[SEARCHER].among(chosen)
+    there = (await app[LIBRARY].store.counts())["contents"] if among is None else len(among)
+    return min(there, MAX_RESULTS)
 
 
 def result(entry: Ranked, hit: Hit, formats: int) -> dict[str, Any]:
@@ -140,6 +167,7 @@ async def describe(library: Library, ocr: bool) -> dict[str, Any]:
         "contents": counts["contents"],
         "failures": counts["failures"],
         "indexing": indexing,
+        "index": await asyncio.to_thread(describe_index, library.index),
         "ocr": {"enabled": ocr, **msgspec.structs.asdict(reading)},
         "embedding_service": {
             "state": state,
@@ -147,6 +175,20 @@ async def describe(library: Library, ocr: bool) -> dict[str, Any]:
             "model": config.model if config else None,
             "model_id": config.model_id if config else None,
         },
+    }
+
+
+def describe_index(index: LiveIndex | None) -> dict[str, Any] | None:
+    """What the index is, holds and costs, and how much it finds."""
+    if index is None:
+        return None
+    efforts = index.vectors.efforts if isinstance(index.vectors, CompactIndex) else {}
+    return {
+        **msgspec.structs.asdict(index.vectors.stats()),
+        "problem": index.problem,
+        "building": index.progress.report(),
+        "recall": index.recall,
+        "efforts": efforts,
     }
 
 
@@ -190,8 +232,23 @@ async def backend_metrics(request: web.Request) -> web.Response:
     thumbnails = stage.progress.report() if stage else None
     working = thumbnails is not None and thumbnails.state == "thumbnails"
     THUMBNAILS_LEFT.set(thumbnails.total - thumbnails.done if thumbnails and working else 0)
+    if library.index is not None:
+        await asyncio.to_thread(tell_of_index, library.index)
     OCR_LEFT.set(counts["contents"] - counts["texts"] if request.app[CONFIG].ocr else 0)
     return await metrics(request)
+
+
+def tell_of_index(index: LiveIndex) -> None:
+    stats = index.vectors.stats()
+    INDEX_VECTORS.set(stats.vectors)
+    INDEX_BYTES.set(stats.memory_bytes or 0)
+    INDEX_SEGMENTS.set(stats.segments)
+    for recall in index.recall:
+        INDEX_RECALL.labels(recall.queries, "10").set(recall.at_10)
+        INDEX_RECALL.labels(recall.queries, "100").set(recall.at_100)
+    if isinstance(index.vectors, CompactIndex):
+        for queries, effort in index.vectors.efforts.items():
+            INDEX_SHARE.labels(queries).set(effort.share)
 
 
 def add_routes(app: web.Application) -> None:

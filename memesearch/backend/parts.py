@@ -34,6 +34,11 @@ FAILURES = Gauge("mse_failures", "Files that could not be indexed")
 SEARCH_TIME = Histogram("mse_search_seconds", "Seconds to answer a query")
 INDEXING_LEFT = Gauge("mse_indexing_left", "Pictures still to be indexed")
 THUMBNAILS_LEFT = Gauge("mse_thumbnails_left", "Thumbnails still to be made")
+INDEX_VECTORS = Gauge("mse_index_vectors", "Vectors in the index")
+INDEX_BYTES = Gauge("mse_index_memory_bytes", "Memory of the index of vectors")
+INDEX_SEGMENTS = Gauge("mse_index_segments", "Sealed parts of the index that one search asks")
+INDEX_RECALL = Gauge("mse_index_recall", "Share of exact search's best that the index finds", ["queries", "at"])
+INDEX_SHARE = Gauge("mse_index_searched_share", "Share of a compact index's lists that a search looks at", ["queries"])
 OCR_LEFT = Gauge("mse_ocr_left", "Pictures whose text is still to be read")
 
 MAX_RESULTS = 20_000

@@ -1,10 +1,9 @@
 """The fixed formats of the backend: both generations of `POST /`, reloading, and `GET /` for programs."""
 
-from typing import Annotated, Any
+from typing import Annotated
 
 import msgspec
 from aiohttp import web
-from numpy.typing import NDArray
 
 from memesearch.backend.parts import (
     LIBRARY,
@@ -21,7 +20,6 @@ from memesearch.backend.parts import (
 )
 from memesearch.errors import BadRequest, NotFound
 from memesearch.library.records import Hit
-from memesearch.search.live import LiveIndex
 from memesearch.search.query import FEW, Numbers, Term, Terms
 from memesearch.thumbs.formats import thumbnail_id
 from memesearch.web import decode_json
@@ -87,15 +85,9 @@ async def ranked_files(app: web.Application, terms: list[Term], limit: int) -> l
     if not terms or limit == 0:
         return []
     index = index_of(app)
-    vector = await app[SEARCHER].query_vector(terms, index)
+    limit = min(limit, MAX_RESULTS)
+    scores, contents = await app[SEARCHER].by_vector(terms, limit, index)
     count_query(terms)
-    return await files_near(app, vector, min(limit, MAX_RESULTS), index)
-
-
-async def files_near(
-    app: web.Application, vector: NDArray[Any], limit: int, index: LiveIndex
-) -> list[tuple[float, str, Hit]]:
-    scores, contents = await app[SEARCHER].by_vector(vector, limit, index)
     hits = await app[LIBRARY].store.hits(contents.tolist())
     found = []
     for score, content in zip(scores.tolist(), contents.tolist(), strict=True):
@@ -117,7 +109,7 @@ async def root(request: web.Request) -> web.StreamResponse:
         {
             "n_total": counts["files"],
             "predefined_embedding_names": sorted(request.app[SEARCHER].predefined),
-            "d_emb": index.flat.dimensions if index else 0,
+            "d_emb": index.dimensions if index else 0,
         }
     )
 

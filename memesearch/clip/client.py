@@ -117,7 +117,7 @@ class ClipClient:
             raise ModelChanged(f"the embedding service now serves {told}; pictures have to be embedded anew first")
         if len(vectors) != count:
             raise Unavailable(f"{self.url} answered {len(vectors)} vectors to {count} items")
-        size = self.config.embedding_size if self.config else 0
+        size = self.config.embedding_size if self.config else len(vectors[0]) // 2 if vectors else 0
         if any(len(vector) != 2 * size for vector in vectors):
             raise Unavailable(f"{self.url} says that its vectors have {size} numbers, but sends others")
         if not np.isfinite(np.frombuffer(b"".join(vectors), "<f2")).all():

@@ -6,6 +6,7 @@ database true; the index follows by sequence number.
 """
 
 import asyncio
+import contextlib
 import logging
 from pathlib import Path
 
@@ -20,13 +21,17 @@ from memesearch.library.reading import TextReading
 from memesearch.library.records import Failure, FileStat
 from memesearch.library.scan import difference, scan
 from memesearch.library.store import Store
+from memesearch.search.index.tiers import IndexSettings
 from memesearch.search.live import LiveIndex
+from memesearch.search.rebuild import forget_broken_off
 from memesearch.workers import WorkerPool
 
 log = logging.getLogger(__name__)
 DECODE_SECONDS = 60.0
 LOG_SECONDS = 2.0
 CHECK_SECONDS = 10.0  # how often the embedding service is asked which model it has
+QUICKLY_FOLLOWED = 20_000  # changes, before the program answers its first request
+TEND_SECONDS = 15.0
 MODEL_CHANGES = 5  # in one run, before it is given up: two services with different models behind one address
 
 
@@ -42,8 +47,11 @@ class Summary(msgspec.Struct):
 class Library:
     """Wires scanning, indexing and text recognition; `index` is None until a model is known."""
 
-    def __init__(self, root: Path, store: Store, client: ClipClient, limits: Limits) -> None:
+    def __init__(
+        self, root: Path, store: Store, client: ClipClient, limits: Limits, index_settings: IndexSettings
+    ) -> None:
         self.root, self.store, self.client = root, store, client
+        self._index_settings = index_settings
         self.index: LiveIndex | None = None
         self.indexing = Progress()
         self.texts = TextReading(root, store, self.indexing)
@@ -57,17 +65,31 @@ class Library:
         self._runs: set[asyncio.Task[Summary]] = set()
 
     async def open(self) -> None:
-        """Build the index of the model that was active last; no embedding service is needed."""
+        """Take up the index of the model that was active last; no embedding service is needed.
+
+        What is left to follow is followed here if that is quick, else by and by, while searches find what is there.
+
+        Raises:
+            ConfigError: the index cannot be as the configuration wants it.
+        """
         active = await self.store.active_model()
-        if active is not None:
-            self.index = LiveIndex(self.store, *active)
-            await self.index.catch_up()
+        if active is None:
+            return
+        self.index = LiveIndex(self.store, *active, self._index_settings)
+        left = await self.index.open()
+        if self._index_settings.folder is not None:
+            forget_broken_off(self._index_settings.folder)
+        if left <= QUICKLY_FOLLOWED:
+            with contextlib.suppress(Unavailable):  # of Milvus; `tend_index` and the first scan try again
+                await self.index.catch_up()
 
     async def close(self) -> None:
         """Stop what is running; the next start goes on with it."""
         for run in self._runs:
             run.cancel()
         await asyncio.gather(*self._runs, return_exceptions=True)
+        if self.index is not None:
+            await self.index.close()
         await self._decoders.close()
         await self.texts.close()
 
@@ -147,7 +169,7 @@ class Library:
         self.problem = None
         assert config.model_id is not None
         model = await self.store.model_number(config.model_id, config.embedding_size)
-        if self.index is None or (self.index.model != model and not len(self.index.flat)):
+        if self.index is None or (self.index.model != model and not await self.store.vector_count(self.index.model)):
             await self._activate(model, config)
         assert self.index is not None
         self.switching_to = config.model_id if self.index.model != model else None
@@ -181,10 +203,17 @@ class Library:
 
     async def _activate(self, model: int, config: wire.ServiceConfig) -> None:
         """Answer with `model`'s vectors from now on; the old index serves until the new one is built."""
-        fresh = LiveIndex(self.store, model, config.model_id or "", config.embedding_size)
-        await fresh.catch_up()
-        await self.store.activate_model(model)
-        self.index = fresh
+        fresh = LiveIndex(self.store, model, config.model_id or "", config.embedding_size, self._index_settings)
+        try:
+            await fresh.open()
+            await fresh.catch_up()
+            await self.store.activate_model(model)
+        except BaseException:
+            await fresh.close()
+            raise
+        old, self.index = self.index, fresh
+        if old is not None:
+            await old.delete()
 
     async def _follow(self) -> None:
         if self.index is not None:
@@ -194,6 +223,13 @@ class Library:
     def _tell_news(self) -> None:
         for news in self.news:
             news.set()
+
+    async def tend_index(self) -> None:
+        """The background task: see `LiveIndex.tend`; whichever index there is at the moment."""
+        while True:
+            if self.index is not None:
+                await self.index.tend()
+            await asyncio.sleep(TEND_SECONDS)
 
     async def _summary(self, looked_at: int, changed: int, gone: int) -> Summary:
         counts = await self.store.counts()

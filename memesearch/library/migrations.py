@@ -14,6 +14,7 @@ from pathlib import Path
 from memesearch.errors import ConfigError
 
 log = logging.getLogger(__name__)
+PAGE_BYTES = 16384  # a vector of 1152 numbers needs no overflow page, which would double the file
 
 SCHEMA_1 = """
 CREATE TABLE contents (
@@ -96,7 +97,12 @@ def step_3(db: sqlite3.Connection) -> None:
     db.execute("ALTER TABLE failures ADD COLUMN model INTEGER REFERENCES models(id)")
 
 
-STEPS = [step_1, step_2, step_3]
+def step_4(db: sqlite3.Connection) -> None:
+    """What an index that is kept on disk has followed can be told from the history of another copy of this file."""
+    db.execute("CREATE TABLE openings (id INTEGER PRIMARY KEY, token TEXT NOT NULL UNIQUE, seq INTEGER NOT NULL)")
+
+
+STEPS = [step_1, step_2, step_3, step_4]
 
 
 def upgrade(path: Path) -> None:
@@ -125,6 +131,7 @@ def climb(db: sqlite3.Connection, path: Path) -> None:
         )
     if version == 0 and is_another_programs(db):
         raise ConfigError(f"{path}: has a table `files` of an unknown shape; choose another `db_path`")
+    db.execute(f"PRAGMA page_size = {PAGE_BYTES}")  # of a new file; others keep theirs
     db.execute("PRAGMA journal_mode = WAL")
     if version == len(STEPS):
         return

@@ -1,5 +1,6 @@
 """What is asked of the library's database: every reading statement, on a connection that cannot write."""
 
+import random
 import sqlite3
 from collections.abc import Iterable, Sequence
 from typing import Any
@@ -8,9 +9,29 @@ import aiosqlite
 import msgspec
 
 from memesearch.errors import Unavailable
-from memesearch.library.records import FileStat, Hit
+from memesearch.library.records import FileStat, Filter, Hit, Position
 
+EVERYTHING = Filter()
+DRAWS = 20  # of contents, for each that is wanted
+WHEN = "coalesce(taken_at, strftime('%Y-%m-%dT%H:%M:%S', mtime_ns / 1000000000, 'unixepoch'))"
 Changes = tuple[int, list[int], list[tuple[int, int, bytes]]]
+
+
+def condition(chosen: Filter) -> tuple[str, list[Any]]:
+    """A filter as the part of a statement after `FROM files`, with its values."""
+    tests: list[tuple[str, list[Any]]] = []
+    if chosen.folder is not None and (folder := chosen.folder.strip("/")):
+        tests.append(("path >= ? AND path < ?", [folder + "/", folder + "0"]))  # 0 follows / in ASCII
+    if chosen.kind is not None:
+        tests.append(("kind = ?", [chosen.kind]))
+    if chosen.after is not None:
+        tests.append((f"{WHEN} >= ?", [chosen.after]))
+    if chosen.before is not None:
+        tests.append((f"{WHEN} < ?", [chosen.before]))
+    if not tests:
+        return "", []
+    where = " AND ".join(test for test, _ in tests)
+    return f"JOIN contents ON contents.id = content_id WHERE {where}", [value for _, given in tests for value in given]
 
 
 class Reads:
@@ -18,6 +39,7 @@ class Reads:
 
     def __init__(self, reader: aiosqlite.Connection) -> None:
         self._reader = reader
+        self.marked = False  # whether this opening is part of the database's history
 
     async def _rows(self, sql: str, parameters: Iterable[Any] = ()) -> list[Any]:
         try:
@@ -52,8 +74,8 @@ class Reads:
     async def files_without_vectors(self, model: int) -> list[FileStat]:
         """Files of contents that `model` has not embedded, and files that only other models have refused."""
         rows = await self._rows(
-            "SELECT path, mtime_ns, size FROM files WHERE content_id NOT IN"
-            " (SELECT content_id FROM vectors WHERE model = ?1)"
+            "SELECT path, mtime_ns, size FROM files WHERE NOT EXISTS (SELECT 1 FROM vectors"
+            " INDEXED BY vectors_by_content WHERE content_id = files.content_id AND model = ?1)"
             " AND path NOT IN (SELECT path FROM failures WHERE model IS NULL OR model = ?1)"
             " UNION SELECT path, mtime_ns, size FROM failures WHERE model != ?1",
             (model,),
@@ -76,18 +98,80 @@ class Reads:
             The sequence number reached; the contents touched; the (content id, part, vector) that are
             searchable for `model` among them now.
         """
-        touched = await self._rows(
-            "SELECT seq, content_id FROM changes WHERE seq > ? ORDER BY seq LIMIT ?", (seq, limit)
+        rows = await self._rows(
+            "SELECT seq, touched.content_id, part, vector"
+            " FROM (SELECT seq, content_id FROM changes WHERE seq > ? ORDER BY seq LIMIT ?) AS touched"
+            " LEFT JOIN vectors ON vectors.content_id = touched.content_id AND model = ?"
+            " AND EXISTS (SELECT 1 FROM files WHERE files.content_id = touched.content_id) ORDER BY seq, part",
+            (seq, limit, model),
         )
-        if not touched:
+        if not rows:
             return seq, [], []
-        vectors = await self._rows(
-            "SELECT content_id, part, vector FROM changes JOIN vectors USING (content_id)"
-            " WHERE seq > ? AND seq <= ? AND model = ?"
-            " AND EXISTS (SELECT 1 FROM files WHERE files.content_id = changes.content_id) ORDER BY seq, part",
-            (seq, touched[-1][0], model),
+        touched = list(dict.fromkeys(row[1] for row in rows))
+        return rows[-1][0], touched, [(row[1], row[2], row[3]) for row in rows if row[2] is not None]
+
+    async def library(self) -> str:
+        """A name of this library that no other has."""
+        rows = await self._rows("SELECT value FROM settings WHERE key = 'library'")
+        return str(rows[0][0]) if rows else ""
+
+    async def position(self, seq: int) -> Position:
+        """A name for the point of this database's history at which `seq` was reached. Ask for it after `seq`."""
+        rows = await self._rows("SELECT token FROM openings ORDER BY id DESC LIMIT 1")
+        return Position(rows[0][0] if rows and self.marked else "", seq)
+
+    async def knows(self, position: Position) -> bool:
+        """Whether this database went through `position`; one that was put back from a copy may not have.
+
+        Each opening notes the number reached. A number reached between two openings lies between theirs.
+        """
+        rows = await self._rows(
+            "SELECT coalesce((SELECT min(seq) FROM openings AS later WHERE later.id > openings.id),"
+            " (SELECT seq FROM sqlite_sequence WHERE name = 'changes'), 0) FROM openings WHERE token = ?",
+            (position.opening,),
         )
-        return touched[-1][0], [row[1] for row in touched], [tuple(row) for row in vectors]
+        return self.marked and bool(rows) and position.seq <= rows[0][0]
+
+    async def last_change(self) -> int:
+        """The number of the last change."""
+        rows = await self._rows("SELECT coalesce(max(seq), 0) FROM changes")
+        return int(rows[0][0])
+
+    async def changes_left(self, seq: int) -> int:
+        """How many contents have changed after `seq`."""
+        rows = await self._rows("SELECT count(*) FROM changes WHERE seq > ?", (seq,))
+        return int(rows[0][0])
+
+    async def vector_count(self, model: int) -> int:
+        """Vectors that the model has made, those of contents without files too."""
+        rows = await self._rows("SELECT count(*) FROM vectors INDEXED BY vectors_by_content WHERE model = ?", (model,))
+        return int(rows[0][0])
+
+    async def random_vectors(self, model: int, count: int) -> list[bytes]:
+        """Vectors of at most `count` searchable contents, drawn by chance: fewer where most contents are gone."""
+        last = (await self._rows("SELECT coalesce(max(id), 0) FROM contents"))[0][0]
+        found: list[bytes] = []
+        for number in random.sample(range(1, last + 1), min(last, DRAWS * count)):
+            rows = await self._rows(
+                "SELECT vector FROM contents CROSS JOIN vectors ON content_id = contents.id AND model = ?"
+                " WHERE contents.id = ? AND unused_since IS NULL LIMIT 1",
+                (model, number),
+            )
+            found += [bytes(row[0]) for row in rows]
+            if len(found) == count:
+                break
+        return found
+
+    async def vectors_after(self, content: int, model: int, limit: int) -> list[tuple[int, int, bytes]]:
+        """(content id, part, vector) of searchable contents with an id above `content`, `limit` contents of them."""
+        rows = await self._rows(
+            "SELECT content_id, part, vector FROM (SELECT id FROM contents WHERE id > ? AND unused_since IS NULL"
+            " AND EXISTS (SELECT 1 FROM vectors INDEXED BY vectors_by_content WHERE content_id = id AND model = ?)"
+            " ORDER BY id LIMIT ?) AS wanted CROSS JOIN vectors ON vectors.content_id = wanted.id AND model = ?"
+            " ORDER BY content_id, part",
+            (content, model, limit, model),
+        )
+        return [tuple(row) for row in rows]
 
     async def hits(self, content_ids: Sequence[int]) -> dict[int, Hit]:
         """The pictures behind contents that still have files."""
@@ -122,21 +206,31 @@ class Reads:
         )
         return [row[0] for row in rows]
 
-    async def newest(self, limit: int, offset: int) -> list[int]:
+    async def newest(self, limit: int, offset: int, chosen: Filter = EVERYTHING) -> list[int]:
         """Contents by the time their file was changed last, the newest first."""
+        where, values = condition(chosen)
         rows = await self._rows(
-            "SELECT content_id FROM files GROUP BY content_id ORDER BY max(mtime_ns) DESC, content_id LIMIT ? OFFSET ?",
-            (limit, offset),
+            f"SELECT content_id FROM files {where} GROUP BY content_id"
+            " ORDER BY max(mtime_ns) DESC, content_id LIMIT ? OFFSET ?",
+            (*values, limit, offset),
         )
         return [row[0] for row in rows]
 
-    async def match_words(self, table: str, expression: str, limit: int) -> list[int]:
+    async def contents_where(self, chosen: Filter) -> list[int]:
+        """Searchable contents that pass the filter, by id."""
+        where, values = condition(chosen)
+        rows = await self._rows(f"SELECT DISTINCT content_id FROM files {where} ORDER BY content_id", values)
+        return [row[0] for row in rows]
+
+    async def match_words(self, table: str, expression: str, limit: int, chosen: Filter = EVERYTHING) -> list[int]:
         """Contents whose words match an FTS5 expression, best first by BM25. `table`: words or trigrams."""
         weights = {"words": "4.0, 2.0, 1.0", "trigrams": "4.0, 2.0"}[table]
+        where, values = condition(chosen)
+        kept = f"AND files.id IN (SELECT files.id FROM files {where})" if where else ""
         rows = await self._rows(
             f"SELECT content_id FROM {table} JOIN files ON files.id = {table}.rowid"
-            f" WHERE {table} MATCH ? ORDER BY bm25({table}, {weights}), files.id LIMIT ?",
-            (expression, limit),
+            f" WHERE {table} MATCH ? {kept} ORDER BY bm25({table}, {weights}), files.id LIMIT ?",
+            (expression, *values, limit),
         )
         return list(dict.fromkeys(row[0] for row in rows))
 

@@ -1,6 +1,11 @@
 """What the store holds, as the rest of the program sees it."""
 
+from datetime import date
+from typing import Annotated, Literal
+
 import msgspec
+
+Day = Annotated[str, msgspec.Meta(pattern=r"^\d{4}(-\d{2}(-\d{2})?)?$")]
 
 
 class FileStat(msgspec.Struct, frozen=True):
@@ -48,3 +53,33 @@ class Hit(msgspec.Struct, frozen=True):
     height: int
     colour: str | None
     text: str | None
+
+
+class Filter(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """Which pictures a search may find; all that is given has to hold.
+
+    Attributes:
+        folder: below the library's root, with its subfolders.
+        kind: image or animation.
+        after, before: of the day a picture was taken, or its file was changed: `2023`, `2023-05` or `2023-05-31`;
+            `after` includes that time, `before` does not.
+    """
+
+    folder: str | None = None
+    kind: Literal["image", "animation"] | None = None
+    after: Day | None = None
+    before: Day | None = None
+
+    def __post_init__(self) -> None:
+        for name, day in (("after", self.after), ("before", self.before)):
+            try:
+                date.fromisoformat(f"{day or '2000'}-01-01"[:10])
+            except ValueError as error:
+                raise ValueError(f"`{name}`: there is no day {day}") from error
+
+
+class Position(msgspec.Struct, frozen=True):
+    """A point of a database's history: the changes up to `seq`, of which the last came under `opening` or before."""
+
+    opening: str
+    seq: int

@@ -4,8 +4,10 @@ The schema is explained in migrations.py. Whatever changes what is searchable to
 in the same transaction, so that the index can be brought up to date from any earlier point.
 """
 
+import logging
 import sqlite3
 import time
+import uuid
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 from pathlib import Path
@@ -20,7 +22,9 @@ from memesearch.library.reads import Reads
 from memesearch.library.records import Content, Failure, FileStat
 from memesearch.library.rows import index_words, link, purge, unlink, unlink_changed
 
+log = logging.getLogger(__name__)
 KEEP_UNUSED_SECONDS = 30 * 86400  # a folder that comes back (an unmounted disk) costs no embedding
+OPENINGS_KEPT = 10_000
 NEVER = -(2**63)  # a time that no file has
 
 
@@ -43,7 +47,9 @@ class Store(Reads):
             await writer.execute("PRAGMA synchronous = NORMAL")
             await writer.execute("PRAGMA foreign_keys = ON")
             await writer.execute("PRAGMA busy_timeout = 10000")
-            yield cls(writer, reader)
+            store = cls(writer, reader)
+            await store.record_opening()
+            yield store
 
     async def _write(self, work: Any) -> Any:
         """Run `work(sqlite3 connection)` as one transaction on the writer's thread."""
@@ -64,6 +70,24 @@ class Store(Reads):
             return await self._writer._execute(transaction, self._writer._conn)  # type: ignore[no-untyped-call]
         except sqlite3.OperationalError as error:
             raise Unavailable(f"the database cannot be written: {error}") from error
+
+    async def record_opening(self) -> None:
+        """Mark this point of the database's history, see `position`. Without room on the disk it goes on without."""
+
+        def work(db: sqlite3.Connection) -> None:
+            db.execute(
+                "INSERT INTO openings(token, seq)"
+                " SELECT ?, coalesce(max(seq), 0) FROM sqlite_sequence WHERE name = 'changes'",
+                (uuid.uuid4().hex,),
+            )
+            db.execute("INSERT OR IGNORE INTO settings VALUES ('library', ?)", (uuid.uuid4().hex,))
+            db.execute("DELETE FROM openings WHERE id <= (SELECT max(id) FROM openings) - ?", (OPENINGS_KEPT,))
+
+        try:
+            await self._write(work)
+            self.marked = True
+        except Unavailable as error:
+            log.warning("%s", error)
 
     async def model_number(self, model_id: str, dimensions: int) -> int:
         """The number that stands for a model in `vectors`; a new model gets one."""

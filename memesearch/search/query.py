@@ -17,12 +17,16 @@ from numpy.typing import NDArray
 from memesearch import wire
 from memesearch.clip.client import ClipClient
 from memesearch.errors import BadRequest, MemeSearchError, NotFound, Unavailable
+from memesearch.library.reads import EVERYTHING
+from memesearch.library.records import Filter
 from memesearch.library.store import Store
 from memesearch.search.fuse import fuse
+from memesearch.search.index.base import Among, QueryKind
 from memesearch.search.live import LiveIndex
 from memesearch.search.text import search_words
 
 CACHED_TEXTS = 2000
+CACHED_FILTERS = 8
 TEXT_WEIGHT = 1.5  # a picture that has the very words should pass one that only means something like them
 MAX_TERMS = 64
 MAX_CHARACTERS = 4000  # of a text; a model reads a few hundred at most
@@ -72,6 +76,7 @@ class Searcher:
     def __init__(self, store: Store, client: ClipClient, predefined: dict[str, list[float]]) -> None:
         self._store, self._client = store, client
         self.predefined = predefined
+        self._filters: OrderedDict[tuple[Filter, int], Among] = OrderedDict()
         self._texts: OrderedDict[tuple[str, str], bytes] = OrderedDict()
 
     async def query_vector(self, terms: list[Term], index: LiveIndex) -> NDArray[np.float32]:
@@ -79,7 +84,7 @@ class Searcher:
         if len(terms) > MAX_TERMS:
             raise BadRequest(f"a query has at most {MAX_TERMS} terms, this one has {len(terms)}")
         texts = await self._embed_texts([term.text for term in terms if term.text is not None], index.model_id)
-        total = np.zeros(index.flat.dimensions, np.float32)
+        total = np.zeros(index.dimensions, np.float32)
         for term in terms:
             vector = texts[term.text] if term.text is not None else await self._vector(term, index)
             with np.errstate(over="ignore", invalid="ignore"):
@@ -105,7 +110,7 @@ class Searcher:
             values = self.predefined[term.predefined_embedding]
         else:
             values = term.embedding
-        return checked(np.asarray(values, dtype=np.float32), index.flat.dimensions)
+        return checked(np.asarray(values, dtype=np.float32), index.dimensions)
 
     async def _vector_of_file(self, path: str, index: LiveIndex) -> NDArray[np.float32]:
         content = await self._store.content_at(path)
@@ -134,20 +139,39 @@ class Searcher:
         return {text: wire.from_bytes(vector).astype(np.float32) for text, vector in known.items()}
 
     async def by_vector(
-        self, vector: NDArray[np.float32], k: int, index: LiveIndex
+        self, terms: list[Term], k: int, index: LiveIndex, among: Among | None = None
     ) -> tuple[NDArray[np.float32], NDArray[np.int64]]:
-        """Scores and contents, best first."""
-        return await asyncio.to_thread(index.flat.search, vector, k)
+        """Scores and contents, best first. Raises BadRequest, NotFound, Unavailable."""
+        vector = await self.query_vector(terms, index)
+        kind: QueryKind = "picture" if all(term.image or term.file for term in terms) else "text"
+        if all(term.text for term in terms):
+            index.note_text(vector)
+        return await asyncio.to_thread(index.vectors.search, vector, k, among, kind)
 
-    async def fused(self, terms: list[Term], k: int, index: LiveIndex | None) -> tuple[list[Ranked], list[str]]:
+    async def among(self, chosen: Filter) -> Among | None:
+        """The contents that pass a filter; None when all do."""
+        if chosen == EVERYTHING:
+            return None
+        now = await self._store.last_change()
+        if (chosen, now) not in self._filters:
+            contents = np.array(await self._store.contents_where(chosen), np.int64)
+            self._filters[chosen, now] = await asyncio.to_thread(Among, contents)
+        self._filters.move_to_end((chosen, now))
+        while len(self._filters) > CACHED_FILTERS:
+            self._filters.popitem(last=False)
+        return self._filters[chosen, now]
+
+    async def fused(
+        self, terms: list[Term], k: int, index: LiveIndex | None, chosen: Filter = EVERYTHING
+    ) -> tuple[list[Ranked], list[str]]:
         """Vectors' and words' rankings joined, best first, and sentences on what could not be asked."""
+        among = await self.among(chosen)
         notices: list[str] = []
         by_vector: list[int] = []
         try:
             if index is None:
                 raise Unavailable("no picture has been indexed yet")
-            vector = await self.query_vector(terms, index)
-            by_vector = [int(content) for content in (await self.by_vector(vector, k, index))[1]]
+            by_vector = [int(content) for content in (await self.by_vector(terms, k, index, among))[1]]
         except (BadRequest, NotFound):
             raise
         except MemeSearchError as error:
@@ -155,7 +179,7 @@ class Searcher:
                 raise
             notices.append(f"Only words written in pictures and names were searched: {error}.")
         words = " ".join(term.text for term in terms if term.text is not None and term.weight > 0)
-        by_words = await search_words(self._store, words)
+        by_words = await search_words(self._store, words, chosen)
         joined = fuse(
             [
                 (by_vector, [1.0] * len(by_vector)),

@@ -7,7 +7,8 @@ contain, then by BM25.
 
 import re
 
-from memesearch.library.records import Hit
+from memesearch.library.reads import EVERYTHING
+from memesearch.library.records import Filter, Hit
 from memesearch.library.store import Store
 
 CANDIDATES = 400
@@ -85,16 +86,16 @@ def coverage(words: list[str], hit: Hit) -> float:
     return sum(word in (glued if len(word) > 2 else haystack) for word in words) / len(words)
 
 
-async def search_words(store: Store, text: str) -> list[tuple[int, float]]:
+async def search_words(store: Store, text: str, chosen: Filter = EVERYTHING) -> list[tuple[int, float]]:
     """Contents for the words of `text`, best first, with the share of the words that each contains."""
     words = query_words(text)
     if not words:
         return []
-    ranked = await store.match_words("words", " OR ".join(f"{quoted(word)}*" for word in words), CANDIDATES)
+    ranked = await store.match_words("words", " OR ".join(f"{quoted(word)}*" for word in words), CANDIDATES, chosen)
     long_words = [word for word in words if len(word) >= 3]
     if long_words:
         expression = " OR ".join(quoted(word) for word in long_words)
-        ranked += await store.match_words("trigrams", expression, CANDIDATES)
+        ranked += await store.match_words("trigrams", expression, CANDIDATES, chosen)
     hits = await store.hits(list(dict.fromkeys(ranked)))
     order = {content: place for place, content in reversed(list(enumerate(ranked)))}
     covered = [(content, coverage(words, hits[content])) for content in order if content in hits]

@@ -10,6 +10,7 @@ import { count, pace, roughly } from "./format.js";
  * @property {Work} indexing
  * @property {Work & {enabled: boolean}} ocr
  * @property {Work | null} [thumbnails] null when the server makes none
+ * @property {import("./index-facts.js").Index | null} [index] null before anything is indexed
  * @property {{state: string, message: string | null, model: string | null, model_id: string | null}} embedding_service
  *
  * @typedef {object} Progress
@@ -47,14 +48,16 @@ const saying = (title, detail, mood) => ({ title, detail, more: "", share: null,
  */
 export function progressOf(status) {
   if (!status) return null;
-  const { indexing, ocr, thumbnails, embedding_service: service } = status;
+  const { indexing, index, ocr, thumbnails, embedding_service: service } = status;
   if (service?.state === "unreachable") {
     return saying("Pictures cannot be understood right now", service.message ?? "The embedding service does not answer.", "held");
   }
   if (service?.state === "switching") return saying("Changing the model", service.message ?? "Searching goes on meanwhile.", "busy");
+  if (index?.building?.state === "building") return counting("Building the index", index.building);
   if (indexing?.state === "indexing") return counting("Indexing", indexing);
   if (indexing?.state === "scanning") return saying("Looking for new pictures", indexing.message ?? "", "busy");
   if (indexing?.state === "waiting") return saying("Indexing waits", indexing.message ?? "for the embedding service.", "held");
+  if (index?.problem) return saying("The index needs you", index.problem, "held");
   if (thumbnails?.state === "thumbnails") return counting("Making thumbnails", thumbnails);
   if (ocr?.enabled && ocr.state === "reading") return counting("Reading text", ocr);
   return null;

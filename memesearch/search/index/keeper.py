@@ -1,0 +1,105 @@
+"""The folder of an index: which files make it up, how far they follow the database, and who else uses it.
+
+`manifest.json` is replaced in one moment, after everything it names is on disk; what it no longer names goes
+afterwards. The index is derived: deleting the folder costs only the time to build it again.
+"""
+
+import contextlib
+import fcntl
+import os
+import shutil
+from pathlib import Path
+
+import msgspec
+
+from memesearch.library.records import Position
+from memesearch.search.index.base import QueryKind, Snapshot, written_for
+from memesearch.search.index.build import ROTATION
+from memesearch.search.index.compact import Effort
+from memesearch.search.index.files import Unusable, synchronise
+
+FORMAT = 1
+MANIFEST, LOCK = "manifest.json", "lock"
+
+
+class Manifest(msgspec.Struct):
+    """What `manifest.json` says."""
+
+    format: int
+    model_id: str
+    dimensions: int
+    position: Position
+    snapshot: Snapshot
+    efforts: dict[QueryKind, Effort] = {}
+
+
+class Keeper:
+    """One index's folder. Only one process has it at a time."""
+
+    def __init__(self, folder: Path) -> None:
+        """Raises OSError, BlockingIOError when another process has it."""
+        folder.mkdir(parents=True, exist_ok=True)
+        self.folder = folder
+        self._lock = os.open(folder / LOCK, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o644)
+        try:
+            fcntl.flock(self._lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except OSError:
+            os.close(self._lock)
+            raise
+
+    def close(self) -> None:
+        os.close(self._lock)
+
+    def load(self, model_id: str, dimensions: int) -> Manifest | None:
+        """What was kept last for this model; None when nothing was. Raises Unusable."""
+        path = self.folder / MANIFEST
+        if not path.exists():
+            return None
+        try:
+            raw = path.read_bytes()
+            kept = msgspec.json.decode(raw, type=dict)
+            if kept.get("format") != FORMAT:
+                raise Unusable(f"it was made by another version (format {kept.get('format')}, here {FORMAT})")
+            manifest = msgspec.json.decode(raw, type=Manifest)
+        except (OSError, msgspec.MsgspecError, UnicodeDecodeError) as error:
+            raise Unusable(f"{MANIFEST}: {error}") from error
+        if (manifest.model_id, manifest.dimensions) != (model_id, dimensions):
+            raise Unusable(f"it holds vectors of another model ({manifest.model_id}, {manifest.dimensions} numbers)")
+        return manifest
+
+    def keep(self, manifest: Manifest) -> None:
+        """Make this what `load` finds. Raises OSError."""
+        synchronise(self.folder)
+        temporary = self.folder / (MANIFEST + ".new")
+        try:
+            temporary.write_bytes(msgspec.json.encode(manifest))
+            synchronise(temporary)
+            temporary.rename(self.folder / MANIFEST)
+        except OSError:
+            temporary.unlink(missing_ok=True)
+            raise
+        with contextlib.suppress(OSError):  # it is kept; after a power cut the one before may be
+            synchronise(self.folder)
+
+    def forget(self) -> None:
+        """Let `load` find nothing."""
+        (self.folder / MANIFEST).unlink(missing_ok=True)
+
+    def remove(self, names: set[str]) -> None:
+        """Delete files and folders of segments."""
+        for name in names:
+            path = self.folder / name
+            if path.is_dir():
+                shutil.rmtree(path, ignore_errors=True)
+            else:
+                path.unlink(missing_ok=True)
+
+    def remove_all_but(self, snapshot: Snapshot | None) -> None:
+        """Delete what a crash or an older snapshot has left. Only before the index is used."""
+        kept = {MANIFEST, LOCK, ROTATION} | (names_of(snapshot) if snapshot else set())
+        self.remove({path.name for path in self.folder.iterdir()} - kept)
+
+
+def names_of(snapshot: Snapshot) -> set[str]:
+    """Files and folders that a snapshot needs."""
+    return written_for(snapshot) | {sealed.name for sealed in snapshot.segments}

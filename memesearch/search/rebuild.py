@@ -1,0 +1,50 @@
+"""Fills an index from the database, and goes on where it was when that was broken off: `mse.py --rebuild-index`."""
+
+import asyncio
+import logging
+from pathlib import Path
+
+from memesearch.errors import Unavailable
+from memesearch.search.live import LiveIndex
+
+log = logging.getLogger(__name__)
+SAVE_SECONDS = 5.0
+
+
+async def rebuild(index: LiveIndex, folder: Path) -> None:
+    """`index` is not open yet; `folder` is where indexes are kept. Raises as `LiveIndex.open` and `save` do."""
+    left = await index.open()
+    mark = folder / f"rebuilding-{index.kind}-{index.model}"
+    if mark.exists():
+        log.info("going on with a rebuilding that was broken off: %d changes left", left)
+    else:
+        await index.start_over()
+        mark.parent.mkdir(parents=True, exist_ok=True)
+        mark.touch()
+    saving = asyncio.create_task(save_often(index))
+    try:
+        await index.catch_up()
+        while await asyncio.to_thread(index.vectors.maintain):
+            log.info("a part of the index is built: %s", index.vectors.stats())
+    finally:
+        saving.cancel()
+        await asyncio.gather(saving, return_exceptions=True)
+    await index.save()
+    mark.unlink()
+
+
+def forget_broken_off(folder: Path) -> None:
+    """What was broken off is gone on with by whoever opened the index; the next `--rebuild-index` starts anew."""
+    for mark in folder.glob("rebuilding-*"):
+        mark.unlink(missing_ok=True)
+
+
+async def save_often(index: LiveIndex) -> None:
+    """Until it is cancelled; the log is told how far it is."""
+    while True:
+        await asyncio.sleep(SAVE_SECONDS)
+        log.info("rebuilding: %s", index.progress.report())
+        try:
+            await index.save()
+        except (OSError, Unavailable) as error:
+            log.warning("what is built cannot be kept at the moment: %s", error)

@@ -1,0 +1,561 @@
+"""An index through its life: of the kind that suits, kept, not trusted, without room, measured."""
+
+import asyncio
+import contextlib
+import json
+import logging
+import os
+import re
+import shutil
+import signal
+import sqlite3
+import subprocess
+from collections.abc import Callable, Iterator
+from contextlib import closing
+from pathlib import Path
+
+import faiss
+import numpy as np
+import pytest
+from index_life import DIMENSIONS, Life, named, unit
+
+from memesearch.errors import ConfigError
+from memesearch.library import store as store_module
+from memesearch.library.store import Store
+from memesearch.search import live, recall
+from memesearch.search.index.build import write_codes
+from memesearch.search.index.compact import CompactIndex, Effort
+from memesearch.search.index.files import write_array
+from memesearch.search.index.tiers import BACK_TO_EXACT, EXACT_VECTORS, IndexSettings, Kind
+from memesearch.search.live import LiveIndex
+from memesearch.search.recall import Truth
+
+SEALED = 1024  # rows of the mutable part with a budget of one MB
+
+
+@pytest.fixture(autouse=True)
+def soon(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Nothing waits."""
+    monkeypatch.setattr(live, "RETRY_SECONDS", 0.0)
+
+
+@pytest.fixture
+def life(tmp_path: Path) -> Life:
+    return Life(tmp_path)
+
+
+@pytest.fixture(params=["exact", "compact", "milvus"])
+def kind(request: pytest.FixtureRequest) -> str:
+    if request.param == "milvus":
+        pytest.importorskip("milvus_lite", reason="the milvus tier is optional: requirements-milvus.txt")
+    return str(request.param)
+
+
+# The kind follows the size.
+
+
+@pytest.mark.parametrize(
+    ("memory_mb", "vectors", "now", "expected"),
+    [
+        (100_000, 0, None, "exact"),
+        (100_000, EXACT_VECTORS, None, "exact"),
+        (100_000, EXACT_VECTORS + 1, None, "compact"),
+        (100_000, EXACT_VECTORS + 1, "exact", "compact"),
+        (100_000, BACK_TO_EXACT + 1, "compact", "compact"),
+        (100_000, BACK_TO_EXACT, "compact", "exact"),
+        (100_000, BACK_TO_EXACT + 1, "exact", "exact"),
+        (1, 5_000, "exact", "exact"),
+        (1, 6_000, "exact", "compact"),
+        (1, 6_000, None, "compact"),
+        (1, 2_000, "compact", "exact"),
+    ],
+)
+def test_the_kind_follows_the_size_and_the_memory(
+    memory_mb: int, vectors: int, now: Kind | None, expected: str
+) -> None:
+    settings = IndexSettings(folder=None, memory_mb=memory_mb)
+    assert settings.kind_for(DIMENSIONS, vectors, now) == expected
+
+
+def test_a_library_at_the_edge_of_the_memory_does_not_change_to_and_fro() -> None:
+    settings = IndexSettings(folder=None, memory_mb=1)
+    edge = next(count for count in range(10_000) if settings.kind_for(DIMENSIONS, count, "exact") == "compact")
+    assert settings.kind_for(DIMENSIONS, edge - 1, "compact") == "compact"
+
+
+@pytest.mark.parametrize("chosen", ["exact", "compact", "milvus"])
+@pytest.mark.parametrize("vectors", [0, 10**8])
+def test_a_kind_that_is_configured_stays_at_every_size(chosen: Kind, vectors: int) -> None:
+    settings = IndexSettings(folder=None, type=chosen, memory_mb=1)
+    assert settings.kind_for(1152, vectors, "compact") == chosen
+
+
+@pytest.mark.parametrize("dimensions", [32, 512, 1152])
+@pytest.mark.parametrize("vectors", [0, 1000, 10**6, 10**8])
+def test_a_budget_that_is_too_small_names_one_that_is_enough(dimensions: int, vectors: int) -> None:
+    least = 1
+    try:
+        IndexSettings(folder=None, memory_mb=1).plan_for(dimensions, vectors)
+    except ConfigError as error:
+        said = re.search(r"`index_memory_mb`.* at least ([\d,]+) MB", str(error))
+        assert said is not None
+        least = int(said[1].replace(",", ""))
+    plan = IndexSettings(folder=None, memory_mb=least).plan_for(dimensions, vectors)
+    assert plan.memory_bytes(int(vectors * 1.1)) <= least * 2**20
+    if least > 3:
+        with pytest.raises(ConfigError):
+            IndexSettings(folder=None, memory_mb=int(least * 0.85)).plan_for(dimensions, vectors)
+    more = IndexSettings(folder=None, memory_mb=20 * least + 100).plan_for(dimensions, vectors)
+    assert (more.bits, more.mutable_rows >= plan.mutable_rows) == (2, True)
+
+
+async def test_a_library_that_grows_and_shrinks_changes_its_kind_while_searches_go_on(
+    life: Life, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(store_module, "KEEP_UNUSED_SECONDS", -1)
+    async with life.opened() as (store, index):
+        await life.add(store, named("old", 4000))
+        await index.tend()
+        assert index.kind == "exact"
+        for change, expected in (("grow", "compact"), ("shrink", "exact")):
+            before = index.kind
+            if change == "grow":
+                await life.add(store, named("new", 4000))
+            else:
+                await life.remove(store, named("new", 4000) + named("old", 3000))
+            stay = named("old", 4000)[3000:]
+            tending, asked = asyncio.create_task(index.tend()), 0
+            while not tending.done():
+                assert await life.finds(store, index, stay[asked % len(stay)])
+                if asked == 5:  # what comes while the other kind is built is in it
+                    await life.add(store, [f"meanwhile/{change}.png"])
+                    await index.catch_up()
+                    assert await life.finds(store, index, f"meanwhile/{change}.png")
+                asked += 1
+            assert (index.kind, index.problem, asked > 5) == (expected, None, True)
+            await index.catch_up()
+            await life.agrees(store, index)
+            assert not (life.kept / f"{before}-{life.model}").exists()
+            assert not life.leftovers(expected)
+    async with life.opened() as (store, index):
+        assert index.kind == "exact"
+        await life.agrees(store, index)
+
+
+# Kept, and taken up again.
+
+
+async def test_what_was_kept_is_taken_up_and_only_what_came_since_is_followed(life: Life, kind: str) -> None:
+    async with life.opened(kind) as (store, index):
+        await life.add(store, named("a", 3000))
+        await index.catch_up()
+        await index.tend()
+        await life.agrees(store, index)
+    async with life.store() as store:
+        index = life.index(store, kind)
+        assert await index.open() == 0
+        await life.agrees(store, index)
+        await index.close()
+    async with life.store() as store:
+        await life.add(store, named("b", 30))
+        await life.add(store, named("a", 10))  # other bytes: the old contents and the new ones change
+        await life.remove(store, named("a", 30)[10:])
+        index = life.index(store, kind)
+        assert await index.open() == 30 + 2 * 10 + 20
+        await index.catch_up()
+        await life.agrees(store, index)
+        await index.close()
+
+
+async def test_a_folder_of_an_index_has_one_owner(life: Life) -> None:
+    async with life.opened("exact") as (store, index):
+        await life.add(store, named("a", 10))
+        second = life.index(store, "exact")
+        with pytest.raises(ConfigError, match="used by another process"):
+            await second.open()
+        await index.catch_up()
+        await life.agrees(store, index)
+
+
+# Not trusted.
+
+Damage = Callable[[Path], None]
+
+
+def changed(pattern: str, change: Callable[[bytes], bytes]) -> Damage:
+    def damage(folder: Path) -> None:
+        path = next(folder.glob(pattern))
+        path.write_bytes(change(path.read_bytes()))
+
+    return damage
+
+
+def without(pattern: str) -> Damage:
+    return lambda folder: next(folder.glob(pattern)).unlink()
+
+
+def says(pattern: str, **other: object) -> Damage:
+    return changed(pattern, lambda raw: json.dumps({**json.loads(raw), **other}).encode())
+
+
+def half(raw: bytes) -> bytes:
+    return raw[: len(raw) // 2]
+
+
+def flipped(raw: bytes) -> bytes:
+    middle = len(raw) // 2
+    return raw[:middle] + bytes([raw[middle] ^ 255]) + raw[middle + 1 :]
+
+
+EVERY: dict[str, Damage] = {
+    "manifest truncated": changed("manifest.json", half),
+    "manifest empty": changed("manifest.json", lambda raw: b""),
+    "manifest of noise": changed("manifest.json", lambda raw: raw[:20] + b"\xff\xfe" + raw[22:]),
+    "manifest a list": changed("manifest.json", lambda raw: b"[]"),
+    "newer format": says("manifest.json", format=99),
+    "another model": says("manifest.json", model_id="second"),
+    "other dimensions": says("manifest.json", dimensions=DIMENSIONS * 2),
+    "rows truncated": changed("rows-*.f16", half),
+    "rows missing": without("rows-*.f16"),
+    "ids of rows damaged": changed("rows-*.i64", flipped),
+    "ids of rows missing": without("rows-*.i64"),
+}
+SEGMENTS: dict[str, Damage] = {
+    "vectors truncated": changed("segment-*/vectors.f16", half),
+    "vectors missing": without("segment-*/vectors.f16"),
+    "codes damaged": changed("segment-*/codes.faiss", flipped),
+    "codes truncated": changed("segment-*/codes.faiss", half),
+    "codes missing": without("segment-*/codes.faiss"),
+    "ids damaged": changed("segment-*/ids.i64", flipped),
+    "description truncated": changed("segment-*/segment.json", half),
+    "description of noise": changed("segment-*/segment.json", lambda raw: raw[:-20] + b"\xff" + raw[-19:]),
+    "segment of a newer format": says("segment-*/segment.json", format=99),
+    "segment of other dimensions": says("segment-*/segment.json", dimensions=DIMENSIONS * 2),
+    "marks truncated": changed("alive-*", half),
+    "marks missing": without("alive-*"),
+    "segment missing": lambda folder: shutil.rmtree(next(folder.glob("segment-*"))),
+}
+CASES = [("exact", name) for name in EVERY] + [("compact", name) for name in EVERY | SEGMENTS]
+
+
+@pytest.fixture(scope="module")
+def written(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Life]:
+    """A library for each kind whose index has rows and, if it is compact, a segment."""
+
+    async def write(life: Life, kind: str) -> None:
+        async with life.opened(kind) as (store, index):
+            await life.add(store, named("a", SEALED + 200))
+            await index.catch_up()
+            await asyncio.to_thread(index.vectors.maintain)
+            await life.add(store, named("b", 50))
+            await index.catch_up()
+
+    lives = {kind: Life(tmp_path_factory.mktemp(kind)) for kind in ("exact", "compact")}
+    for kind, life in lives.items():
+        asyncio.run(write(life, kind))
+    return lives
+
+
+@pytest.mark.parametrize(("kind", "name"), CASES, ids=[f"{kind}, {name}" for kind, name in CASES])
+async def test_an_index_that_is_not_as_it_was_written_is_built_again(
+    tmp_path: Path, written: dict[str, Life], kind: str, name: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    shutil.copytree(written[kind].kept.parent, tmp_path, dirs_exist_ok=True)
+    life = Life(tmp_path)
+    life.held = written[kind].held
+    (EVERY | SEGMENTS)[name](life.kept / f"{kind}-{written[kind].model}")
+    async with life.store() as store:
+        index = life.index(store, kind)
+        with caplog.at_level(logging.WARNING):
+            assert await index.open() == len(life.held)
+        assert "cannot be used, it is built again" in caplog.text
+        assert not life.leftovers(kind)
+        await index.catch_up()
+        await life.agrees(store, index)
+        await index.close()
+    async with life.store() as store:
+        index = life.index(store, kind)
+        assert await index.open() == 0
+        await life.agrees(store, index)
+        await index.close()
+
+
+async def test_a_database_that_was_copied_while_it_was_open_and_put_back_is_told_from_the_one_that_went_on(
+    life: Life, kind: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    copy = life.database.with_name("copy.db")
+    async with life.opened(kind) as (store, index):
+        await life.add(store, named("a", 300))
+        await index.catch_up()
+        with closing(sqlite3.connect(life.database)) as source, closing(sqlite3.connect(copy)) as target:
+            source.backup(target)
+        before = dict(life.held)
+        await life.add(store, named("b", 200))
+        await index.catch_up()
+    shutil.copy(copy, life.database)
+    life.held = before
+    async with life.store() as store:
+        await life.add(store, named("c", 400))
+        index = life.index(store, kind)
+        with caplog.at_level(logging.WARNING):
+            assert await index.open() == 700
+        assert "follows another history of the database" in caplog.text
+        await index.catch_up()
+        await life.agrees(store, index)
+        await index.close()
+
+
+async def test_a_database_that_was_put_back_is_not_answered_for_by_the_index_of_the_other_history(
+    life: Life, kind: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    async with life.opened(kind) as (store, index):
+        await life.add(store, named("a", 1500))
+        await index.catch_up()
+    copy = life.database.with_name("copy.db")
+    shutil.copy(life.database, copy)
+    before = dict(life.held)
+    async with life.opened(kind) as (store, index):
+        await life.add(store, named("b", 200))
+        await life.remove(store, named("a", 100))
+        await index.catch_up()
+    shutil.copy(copy, life.database)
+    life.held = before
+    async with life.store() as store:
+        await life.add(store, named("c", 400))  # so that it has come further than the other history
+        index = life.index(store, kind)
+        with caplog.at_level(logging.WARNING):
+            assert await index.open() == 1900
+        assert "follows another history of the database" in caplog.text
+        await index.catch_up()
+        await life.agrees(store, index)
+        await index.close()
+
+
+# Without room, and without the process that builds.
+
+
+@pytest.fixture
+def disk(life: Life) -> Iterator[Path]:
+    """The index's folder on a file system of one MB."""
+    life.kept.mkdir()
+    mounted = subprocess.run(
+        ["mount", "-t", "tmpfs", "-o", "size=1m", "tmpfs", str(life.kept)], capture_output=True, check=False
+    )
+    if mounted.returncode:
+        pytest.skip("a small file system can only be mounted by root")
+    yield life.kept
+    subprocess.run(["umount", str(life.kept)], check=True)
+
+
+def leave(disk: Path, free: int) -> None:
+    """Fill the disk up to `free` bytes."""
+    filler = disk / "filler"
+    filler.unlink(missing_ok=True)
+    room = os.statvfs(disk)
+    filler.write_bytes(bytes(max(room.f_bavail * room.f_frsize - free, 0)))
+
+
+def used(disk: Path) -> int:
+    return sum(path.stat().st_size for path in disk.rglob("*") if path.is_file() and path.name != "filler")
+
+
+def codes_of(rows: int) -> faiss.IndexIVFRaBitQFastScan:
+    quantizer = faiss.IndexFlatIP(DIMENSIONS)
+    quantizer.add(np.eye(4, DIMENSIONS, dtype=np.float32))
+    codes = faiss.IndexIVFRaBitQFastScan(quantizer, DIMENSIONS, 4, faiss.METRIC_INNER_PRODUCT, 32, True, 2)
+    vectors = unit(np.random.default_rng(0).standard_normal((rows, DIMENSIONS))).astype(np.float32)
+    codes.train(vectors)
+    codes.add(vectors)
+    return codes
+
+
+@pytest.mark.parametrize("what", ["array", "codes"])
+def test_what_is_written_to_a_disk_that_gets_full_is_whole_or_an_error(disk: Path, what: str) -> None:
+    codes, array, path = codes_of(300), np.arange(2500, dtype=np.int64), disk / "written"
+    whole = len(faiss.serialize_index(codes)) if what == "codes" else array.nbytes
+    ended_well = set()
+    for free in range(0, whole + 8192, 4096):
+        path.unlink(missing_ok=True)
+        leave(disk, free)
+        with contextlib.suppress(OSError):
+            write_codes(codes, path) if what == "codes" else write_array(path, array)
+            assert path.stat().st_size == whole
+            ended_well.add(free)
+    assert ended_well
+    assert min(ended_well) >= whole
+
+
+@pytest.mark.parametrize("kind", ["exact", "compact"])
+async def test_a_disk_that_is_full_while_the_index_is_kept_costs_nothing(
+    life: Life, disk: Path, kind: str, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    monkeypatch.setattr(live, "SAVE_SECONDS", -1.0)
+    monkeypatch.setattr(recall, "CHANGED_SHARE", 10.0)
+    async with life.opened(kind) as (store, index):
+        await life.add(store, named("a", 900))
+        await index.tend()
+        assert index.problem is None
+        kept = used(disk)
+        failed = 0
+        for free in (0, 4096, 8192, 40_000, 57_600, 61_440, 65_536, 69_632):
+            leave(disk, free)
+            await life.add(store, named(f"b/{free}", 10))
+            await life.remove(store, named(f"b/{free}", 5))
+            await index.tend()
+            await life.agrees(store, index)
+            if index.problem is None:
+                kept = used(disk)
+            else:
+                failed += 1
+                assert re.search("[Nn]o space|requested and|full", index.problem)
+                assert used(disk) == kept  # what could not be finished is removed
+        assert failed > 4
+        (disk / "filler").unlink()
+        await index.tend()
+        assert index.problem is None
+    assert not life.leftovers(kind)
+    async with life.store() as store:
+        index = life.index(store, kind)
+        assert await index.open() == 0
+        await life.agrees(store, index)
+        await index.close()
+
+
+async def test_a_disk_that_is_full_while_the_index_is_sealed_and_merged_costs_nothing(life: Life, disk: Path) -> None:
+    async with life.opened("compact") as (store, index):
+        for turn in range(2):  # the first seals, the second seals and merges
+            await life.add(store, named(f"a/{turn}", SEALED))
+            await index.catch_up()
+            before, failed = used(disk), 0
+            for number, free in enumerate(
+                [0, 4096, 20_000, 73_728, 77_824, 81_920, 100_000, 147_456, 155_648, 180_000, 184_320]
+            ):
+                leave(disk, free)
+                try:
+                    await asyncio.to_thread(index.vectors.maintain)
+                    before = used(disk)
+                except OSError:
+                    failed += 1
+                    assert used(disk) == before
+                    assert not list(life.kept.glob("*/building-*"))
+                await life.add(store, [f"meanwhile/{turn}/{free}.png"])
+                await life.remove(store, [named(f"a/{turn}", SEALED)[number]])
+                await index.catch_up()
+                await life.agrees(store, index)
+            assert failed > 3
+            (disk / "filler").unlink()
+            await index.tend()
+            assert index.problem is None
+            assert index.vectors.stats().segments == 1
+            await life.agrees(store, index)
+    assert not life.leftovers("compact")
+    async with life.opened("compact") as (store, index):
+        await life.agrees(store, index)
+
+
+def build_process(life: Life) -> int | None:
+    """The process that builds a segment in this library's folder."""
+    for path in Path("/proc").glob("[0-9]*/cmdline"):
+        with contextlib.suppress(OSError):
+            words = path.read_bytes().split(b"\0")
+            if b"memesearch.search.index.build" in words and any(str(life.kept).encode() in word for word in words):
+                return int(path.parent.name)
+    return None
+
+
+async def test_a_build_process_that_is_killed_costs_nothing_and_is_tried_again(life: Life) -> None:
+    async with life.opened("compact") as (store, index):
+        await life.add(store, named("a", 1800))
+        await index.catch_up()
+        tending = asyncio.create_task(index.tend())
+        while not list(life.kept.glob("*/building-*")):
+            assert not tending.done()
+            await asyncio.sleep(0.001)
+        process = build_process(life)
+        assert process is not None
+        os.kill(process, signal.SIGKILL)
+        await tending
+        assert index.problem is not None
+        assert "cannot be built: status -9" in index.problem
+        await life.agrees(store, index)
+        assert not life.leftovers("compact")
+        await index.tend()
+        assert (index.problem, index.vectors.stats().segments) == (None, 1)
+        await life.agrees(store, index)
+
+
+# Recall is measured.
+
+
+def off_the_cloud(random: np.random.Generator, pictures: np.ndarray, count: int) -> np.ndarray:
+    """Unit vectors [count, d] such as texts have: most of each is a direction that no picture has."""
+    chosen = pictures[random.integers(len(pictures), size=count)].astype(np.float32)
+    shift = np.zeros(pictures.shape[1], np.float32)
+    shift[-1] = 1.0
+    return unit(0.5 * chosen + 0.08 * random.standard_normal(chosen.shape) + shift).astype(np.float32)
+
+
+def clustered(random: np.random.Generator, count: int, dimensions: int) -> np.ndarray:
+    """Pictures: clouds around 60 centres, with nothing in the last number."""
+    rows = random.standard_normal((60, dimensions))[random.integers(60, size=count)]
+    rows = rows + 0.7 * random.standard_normal((count, dimensions))
+    rows[:, -1] = 0
+    return unit(rows)
+
+
+async def test_recall_is_what_a_search_of_everything_says_and_reaches_the_target(tmp_path: Path) -> None:
+    life = Life(tmp_path, dimensions=64)
+    async with life.opened("compact", target=0.98) as (store, index):
+        pictures = clustered(life.random, 8000, life.dimensions)
+        await life.add(store, named("a", len(pictures)), pictures)
+        await index.catch_up()
+        while await asyncio.to_thread(index.vectors.maintain):
+            pass
+        assert isinstance(index.vectors, CompactIndex)
+        low = Effort(1 / 128, 10)
+        index.vectors.efforts = {"picture": low, "text": low}
+        texts = off_the_cloud(life.random, pictures, 100)
+        index.asked.extend(texts)
+        assert await shares(life, store, index, texts, 10) < 0.9
+        await index.tend()
+        by_kind = {recall.queries: recall for recall in index.recall}
+        assert (by_kind["text"].sampled, by_kind["picture"].sampled) == (100, 100)
+        assert by_kind["text"].at_10 >= 0.98
+        assert by_kind["picture"].at_10 >= 0.98
+        assert abs(by_kind["text"].at_10 - await shares(life, store, index, texts, 10)) < 0.01
+        assert abs(by_kind["text"].at_100 - await shares(life, store, index, texts, 100)) < 0.01
+        efforts = index.vectors.efforts
+    async with life.opened("compact", target=0.98) as (store, index):  # how far it looks is kept
+        assert isinstance(index.vectors, CompactIndex)
+        assert index.vectors.efforts == efforts
+
+
+def test_what_is_missed_by_little_is_missed() -> None:
+    random = np.random.default_rng(3)
+    pictures = clustered(random, 5000, 64)
+    texts = off_the_cloud(random, pictures, 50)
+    truth = Truth(texts)
+    for start in range(0, 5000, 700):
+        truth.show(np.arange(5000)[start : start + 700], pictures[start : start + 700])
+    scores = texts @ pictures.astype(np.float32).T
+    seen = np.flatnonzero(random.random(5000) < 0.8)
+    best = [np.argsort(-row, kind="stable") for row in scores]
+    found = [seen[np.argsort(-row[seen], kind="stable")[:100]] for row in scores]
+    for k in (10, 100):
+        expected = np.mean([len({*one[:k]} & {*right[:k]}) / k for one, right in zip(found, best, strict=True)])
+        answers = [(row[contents], contents) for row, contents in zip(scores, found, strict=True)]
+        assert abs(truth.recall(answers, k) - expected) < 0.005
+        moved = [(values - 3e-4, contents) for values, contents in answers]  # as an engine that rounds otherwise
+        assert abs(truth.recall(moved, k) - expected) < 0.005
+
+
+async def shares(life: Life, store: Store, index: LiveIndex, texts: np.ndarray, k: int) -> float:
+    """Mean share of the best `k` files that the index finds, by their names."""
+    names, rows = list(life.held), np.stack(list(life.held.values())).astype(np.float32)
+    found = []
+    for text in texts:
+        best = {names[place] for place in np.argsort(-(rows @ text), kind="stable")[:k]}
+        _, contents = index.vectors.search(text, k, None, "text")
+        hits = await store.hits(contents.tolist())
+        found.append(len(best & {hit.files[0] for hit in hits.values()}) / k)
+    return float(np.mean(found))

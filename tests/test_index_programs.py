@@ -1,0 +1,433 @@
+"""The index as whole programs have it: mse.py beside other programs, killed, without room, without Milvus."""
+
+import asyncio
+import contextlib
+import json
+import os
+import re
+import signal
+import sqlite3
+import subprocess
+import sys
+import urllib.error
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from index_life import Life, named
+from launched import PROJECT, free_port
+from services import Program, backend, draw, files_in_index, on_disk, reload, wait_for, wait_until_idle
+from test_library_trouble import OddService
+
+from memesearch.library.records import FileStat
+
+DIMENSIONS = 64
+USAGE = "usage:"
+
+
+@pytest.fixture
+def service(tmp_path: Path) -> Iterator[OddService]:
+    program = OddService("tests/odd_service.py", tmp_path / "manners.json", free_port())
+    program.behave()
+    program.start()
+    yield program
+    if program.process is not None and program.process.poll() is None:
+        program.stop(signal.SIGKILL)
+
+
+class OnDisk(Life):
+    """A library whose files are there, with made vectors; the service is not asked for them again."""
+
+    def __init__(self, folder: Path, count: int, dimensions: int = DIMENSIONS) -> None:
+        super().__init__(folder, dimensions)
+        self.pictures = folder / "pictures"
+        self.pictures.mkdir()
+        self.write(named("made", count))
+
+    def write(self, names: list[str]) -> None:
+        asyncio.run(self._write(names))
+
+    async def _write(self, names: list[str]) -> None:
+        async with self.store() as store:
+            await self.add(store, names)
+
+    def file(self, name: str) -> FileStat:
+        path = self.pictures / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_bytes(b"")
+        stat = path.stat()
+        return FileStat(name, stat.st_mtime_ns, stat.st_size)
+
+    async def describe(self) -> None:
+        """Say when the pictures below cats/2023 were taken, a day each of May, and that one picture moves."""
+        async with self.store() as store:
+
+            def work(db: sqlite3.Connection) -> None:
+                this = "WHERE id = (SELECT content_id FROM files WHERE path = ?)"
+                for day in range(20):
+                    taken = f"2023-05-{day + 1:02}T12:00:00"
+                    db.execute(f"UPDATE contents SET taken_at = ? {this}", (taken, f"cats/2023/{day}.png"))
+                db.execute(f"UPDATE contents SET kind = 'animation' {this}", ("catsup/1.png",))
+
+            await store._write(work)
+
+    def answers(self, program: Program) -> None:
+        """The program ranks exactly the files that are held, as their vectors say."""
+        query = self.random.standard_normal(self.dimensions).astype(np.float32)
+        body = {"terms": [{"embedding": query.tolist()}], "k": 20_000}
+        found = {match[1]: match[0] for match in program.post("", body)["matches"]}
+        expected = {name: float(row.astype(np.float32) @ query) for name, row in self.held.items()}
+        assert found.keys() == expected.keys()
+        tolerance = 1e-3 * float(np.linalg.norm(query))
+        assert all(abs(found[name] - score) < tolerance for name, score in expected.items())
+
+
+@pytest.fixture(autouse=True)
+def nothing_goes_on(tmp_path: Path) -> Iterator[None]:
+    """Ends programs that a failed test has left."""
+    yield
+    for process in Path("/proc").glob("[0-9]*"):
+        with contextlib.suppress(OSError):
+            if process.name != str(os.getpid()) and str(tmp_path).encode() in (process / "cmdline").read_bytes():
+                os.kill(int(process.name), signal.SIGKILL)
+
+
+def log_of(program: Program) -> str:
+    return program.config.with_suffix(".log").read_text()
+
+
+def ended(program: Program, *arguments: str, seconds: float = 120) -> "subprocess.CompletedProcess[str]":
+    """Run the program in the foreground."""
+    command = [sys.executable, str(PROJECT / "mse.py"), str(program.config), *arguments]
+    return subprocess.run(command, capture_output=True, text=True, timeout=seconds, check=False)
+
+
+def another(program: Program, folder: Path, **more: Any) -> Program:
+    """A program with the same configuration but for `more`, on another port."""
+    config = folder / "another_config.json"
+    port = free_port()
+    settings = {**json.loads(program.config.read_text()), "port": port, **more}
+    config.write_text(json.dumps(settings))
+    return Program("mse.py", config, port)
+
+
+def index_of(program: Program) -> dict[str, Any]:
+    return dict(program.get("api/status")["index"])
+
+
+@pytest.mark.parametrize("kind", ["exact", "compact"])
+def test_a_program_that_is_killed_between_two_saves_answers_right_after_the_next_start(
+    tmp_path: Path, service: OddService, kind: str
+) -> None:
+    life = OnDisk(tmp_path, 1500)
+    program = backend(tmp_path, service, life.pictures, index={"type": kind}, index_memory_mb=1).start()
+    wait_until_idle(program)
+    life.answers(program)
+    assert program.stop() == 0
+    program.start()
+    wait_until_idle(program)
+    for name in named("made", 100):  # followed, but not kept
+        (life.pictures / name).unlink()
+        del life.held[name]
+    reload(program)
+    life.answers(program)
+    program.stop(signal.SIGKILL)
+    program.start()
+    life.answers(program)
+    assert index_of(program)["kind"] == kind
+    assert program.stop() == 0
+    assert "Traceback" not in log_of(program)
+
+
+def test_a_budget_that_is_too_small_is_one_line_that_names_the_least(tmp_path: Path, service: OddService) -> None:
+    service.behave(says=512, sends=512)
+    life = OnDisk(tmp_path, 50, 512)
+    settings = {"index": {"type": "compact"}, "index_memory_mb": 1}
+    refused = ended(backend(tmp_path, service, life.pictures, **settings))
+    assert refused.returncode == 2
+    said = [line for line in refused.stderr.splitlines() if " INFO " not in line]
+    assert len(said) == 1
+    least = re.search(r"`index_memory_mb`: .* needs at least ([\d,]+) MB", said[0])
+    assert least is not None
+    settings["index_memory_mb"] = int(least[1].replace(",", ""))
+    program = backend(tmp_path, service, life.pictures, **settings).start()
+    life.answers(program)
+    assert index_of(program)["memory_bytes"] <= settings["index_memory_mb"] * 2**20  # type: ignore[operator]
+    assert program.stop() == 0
+
+
+@pytest.mark.parametrize("kind", ["exact", "compact"])
+def test_a_second_program_on_the_same_database_is_refused_in_one_line(
+    tmp_path: Path, service: OddService, kind: str
+) -> None:
+    life = OnDisk(tmp_path, 50)
+    program = backend(tmp_path, service, life.pictures, index={"type": kind}).start()
+    wait_until_idle(program)
+    refused = ended(another(program, tmp_path))
+    assert refused.returncode == 2
+    said = [line for line in refused.stderr.splitlines() if " INFO " not in line]
+    assert len(said) == 1
+    assert "is mse.py running already?" in said[0]
+    assert ended(another(program, tmp_path), "--rebuild-index").returncode == 2
+    reload(program)
+    life.answers(program)
+    assert program.stop() == 0
+
+
+def test_indexing_once_beside_a_running_server_leaves_its_index_alone(tmp_path: Path, service: OddService) -> None:
+    for seed in range(6):
+        draw(tmp_path / f"pictures/{seed}.png", seed)
+    program = backend(tmp_path, service, tmp_path / "pictures").start()
+    wait_for(lambda: program.get("")["n_total"] == 6)
+    wait_until_idle(program)
+    folder = tmp_path / "library.db.index"
+    before = sorted(path.name for path in folder.rglob("*"))
+    draw(tmp_path / "pictures/new.png", 30)
+    (tmp_path / "pictures/0.png").unlink()
+    once = ended(another(program, tmp_path, no_run_server=True))
+    assert once.returncode == 0
+    assert "1 new or changed, 1 gone" in once.stdout
+    assert sorted(path.name for path in folder.rglob("*")) == before
+    reload(program)
+    assert files_in_index(program) == on_disk(tmp_path / "pictures")
+    assert program.stop() == 0
+    program.start()
+    assert files_in_index(program) == on_disk(tmp_path / "pictures")
+    assert program.stop() == 0
+
+
+SAVING_OFTEN = """
+import sys
+import mse
+from memesearch.search import rebuild
+from memesearch.web import run_program
+
+rebuild.SAVE_SECONDS = 0.1
+run_program(mse.MseConfig, mse.rebuild_index, sys.argv)
+"""
+
+
+def kill_while_rebuilding(program: Program) -> None:
+    """`--rebuild-index`, ended by SIGKILL after it has kept a part of its work."""
+    log = program.config.with_name("killed.log")
+    with log.open("wb") as file:
+        command = [sys.executable, "-c", SAVING_OFTEN, str(program.config)]
+        killed = subprocess.Popen(command, stderr=file, stdout=file, cwd=PROJECT)
+    wait_for(lambda: re.search(r"rebuilding: [1-9].*(\n.*)*rebuilding: ", log.read_text()))
+    killed.kill()
+    killed.wait()
+    assert "are in the" not in log.read_text()
+
+
+@pytest.mark.parametrize(("kind", "count"), [("compact", 8000), ("milvus", 16_000)])
+def test_rebuilding_an_index_that_was_killed_goes_on_where_it_was(
+    tmp_path: Path, service: OddService, kind: str, count: int
+) -> None:
+    index = {"type": "compact"}
+    if kind == "milvus":
+        pytest.importorskip("milvus_lite", reason="the milvus tier is optional: requirements-milvus.txt")
+        index = {"type": "milvus", "uri": "./something.db"}
+    life = OnDisk(tmp_path, count)
+    program = backend(tmp_path, service, life.pictures, index=index, index_memory_mb=1)
+    kill_while_rebuilding(program)
+    second = ended(program, "--rebuild-index")
+    assert second.returncode == 0, second.stderr
+    left = re.search(r"going on with a rebuilding that was broken off: (\d+) changes left", second.stderr)
+    assert left is not None
+    assert 0 < int(left[1]) < count
+    assert second.stdout == f"{count} pictures ({count} vectors) are in the {kind} index\n"
+    assert not list(life.kept.glob("rebuilding-*"))
+    third = ended(program, "--rebuild-index")
+    assert third.returncode == 0
+    assert "going on" not in third.stderr  # from the start, for nothing was broken off
+    assert third.stdout == second.stdout
+    program.start()
+    life.answers(program)
+    assert program.stop() == 0
+
+
+def test_unknown_arguments_are_refused(tmp_path: Path, service: OddService) -> None:
+    program = backend(tmp_path, service, tmp_path)
+    for arguments in (["--rebuild"], ["--rebuild-index", "now"], ["--help"]):
+        refused = ended(program, *arguments)
+        assert (refused.returncode, refused.stdout) == (2, "")
+        assert refused.stderr.startswith(USAGE)
+        assert "--rebuild-index" in refused.stderr
+    assert not (tmp_path / "library.db").exists()
+
+
+@pytest.fixture
+def plain(tmp_path: Path, service: OddService) -> Iterator[Program]:
+    """A running program with ten pictures."""
+    life = OnDisk(tmp_path, 10)
+    yield (program := backend(tmp_path, service, life.pictures).start())
+    assert program.stop() == 0
+
+
+class MilvusServer:
+    """milvus-lite's own server, which can go and come back."""
+
+    def __init__(self, folder: Path) -> None:
+        pytest.importorskip("pymilvus", reason="the milvus tier is optional: requirements-milvus.txt")
+        pytest.importorskip("milvus_lite", reason="this test needs milvus-lite: requirements-milvus.txt")
+        self.folder, self.port = folder, free_port()
+        self.uri = f"http://127.0.0.1:{self.port}"
+        self.process: subprocess.Popen[bytes] | None = None
+
+    def start(self) -> None:
+        code = "import sys; from milvus_lite.adapter.grpc.server import run_server; "
+        code += "run_server(sys.argv[1], '127.0.0.1', int(sys.argv[2]))"
+        command = [sys.executable, "-c", code, str(self.folder / "served.db"), str(self.port)]
+        self.process = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+
+    def kill(self) -> None:
+        if self.process is not None:
+            self.process.kill()
+            self.process.wait()
+
+
+@pytest.fixture
+def milvus(tmp_path: Path) -> Iterator[MilvusServer]:
+    server = MilvusServer(tmp_path)
+    yield server
+    server.kill()
+
+
+def test_milvus_away_at_start_is_told_and_words_are_searched_until_it_comes(
+    tmp_path: Path, service: OddService, milvus: MilvusServer
+) -> None:
+    life = OnDisk(tmp_path, 300)
+    life.write(["cats/grumpy cat.png"])
+    program = backend(tmp_path, service, life.pictures, index={"type": "milvus", "uri": milvus.uri}).start()
+    found = program.get("api/search?q=grumpy")
+    assert [result["file"] for result in found["results"]] == ["cats/grumpy cat.png"]
+    assert "Milvus at" in found["notices"][0]
+    wait_for(lambda: "Milvus at" in str(index_of(program)["problem"]))
+    assert program.refusal("", {"terms": [{"embedding": [1.0] * DIMENSIONS}]})[0] == 503
+    draw(life.pictures / "drawn.png", 9)
+    milvus.start()
+    wait_for(lambda: files_in_index(program) == {*life.held, "drawn.png"})
+    (life.pictures / "drawn.png").unlink()
+    reload(program)
+    life.answers(program)
+    wait_for(lambda: index_of(program)["problem"] is None)
+    assert program.get("api/search?q=grumpy")["notices"] == []
+    assert program.stop() == 0
+    assert "Traceback" not in log_of(program)
+
+
+def test_milvus_that_is_away_when_the_first_picture_is_indexed_is_waited_for(
+    tmp_path: Path, service: OddService, milvus: MilvusServer
+) -> None:
+    for seed in range(10):
+        draw(tmp_path / f"pictures/{seed}.png", seed)
+    index = {"type": "milvus", "uri": milvus.uri}
+    program = backend(tmp_path, service, tmp_path / "pictures", index=index).start()
+    wait_for(lambda: "Milvus at" in str(program.get("api/status")["indexing"]["message"]))
+    milvus.start()
+    wait_for(lambda: program.get("")["d_emb"] and files_in_index(program) == on_disk(tmp_path / "pictures"))
+    assert program.stop() == 0
+    assert "Traceback" not in log_of(program)
+
+
+def test_milvus_that_dies_in_the_middle_of_indexing_is_waited_for(
+    tmp_path: Path, service: OddService, milvus: MilvusServer
+) -> None:
+    milvus.start()
+    for seed in range(60):
+        draw(tmp_path / f"pictures/{seed}.png", seed)
+    service.behave(seconds=0.4)
+    index = {"type": "milvus", "uri": milvus.uri}
+    program = backend(tmp_path, service, tmp_path / "pictures", index=index).start()
+    wait_for(lambda: program.get("api/status")["indexing"]["done"] > 8)
+    milvus.kill()
+    wait_for(lambda: "Milvus at" in str(program.get("api/status")))
+    assert "Milvus at" in program.get("api/search?q=19")["notices"][0]
+    service.behave()
+    milvus.start()
+    wait_for(lambda: program.get("")["n_total"] == 60)
+    wait_for(lambda: files_in_index(program) == on_disk(tmp_path / "pictures"))
+    wait_for(lambda: program.get("api/status")["indexing"]["message"] is None)
+    assert program.stop() == 0
+    assert "Traceback" not in log_of(program)
+
+
+@pytest.mark.parametrize("kind", ["exact", "compact"])
+def test_filters_keep_the_right_pictures(tmp_path: Path, service: OddService, kind: str) -> None:
+    life = OnDisk(tmp_path, 1500)
+    life.write([f"cats/2023/{number}.png" for number in range(20)])
+    life.write(["cats/2024/grumpy cat.png"])
+    life.write([f"catsup/{number}.png" for number in range(5)])
+    asyncio.run(life.describe())
+    program = backend(tmp_path, service, life.pictures, index={"type": kind}, index_memory_mb=1).start()
+    wait_until_idle(program)
+    if kind == "compact":
+        wait_for(lambda: index_of(program)["segments"] == 1)
+
+    def found(**chosen: str) -> set[str]:
+        """What the filter keeps, which has to be the same in every way of asking."""
+        query = life.random.standard_normal(DIMENSIONS).tolist()
+        body = {"terms": [{"embedding": query}], "k": 2000, "filter": chosen}
+        by_vector, newest = program.post("api/search", body), program.post("api/search", {"k": 2000, "filter": chosen})
+        address = "api/search?k=2000&" + "&".join(f"{name}={value}" for name, value in chosen.items())
+        answers = [by_vector, newest, program.get(address), program.get(address + "&q=nothing")]
+        files = [{result["file"] for result in answer["results"]} for answer in answers]
+        assert all(answer["total"] == len(answer["results"]) for answer in answers)
+        assert all(other == files[0] for other in files[1:])
+        return files[0]
+
+    held = set(life.held)
+    cats = {name for name in held if name.startswith("cats/")}
+    assert found(folder="cats") == found(folder="cats/") == cats
+    assert found(folder="cats/2024") == {"cats/2024/grumpy cat.png"}
+    assert found(folder="nowhere") == found(folder="cat") == set()
+    assert found(folder="/") == held
+    assert found(kind="animation") == {"catsup/1.png"}
+    assert found(kind="image", folder="catsup") == {f"catsup/{number}.png" for number in (0, 2, 3, 4)}
+    of_2023 = {f"cats/2023/{number}.png" for number in range(20)}
+    assert found(after="2023", before="2024") == of_2023
+    assert found(after="2023-05-10", before="2023-05-11") == {"cats/2023/9.png"}
+    assert found(before="2023-05-03") == {"cats/2023/0.png", "cats/2023/1.png"}
+    assert found(after="2023-05-19", before="2024-01", folder="cats") == {"cats/2023/18.png", "cats/2023/19.png"}
+    words = program.get("api/search?q=grumpy&folder=cats")
+    assert words["results"][0]["file"] == "cats/2024/grumpy cat.png"
+    assert words["results"][0]["text_rank"] == 1
+    assert program.get("api/search?q=grumpy&folder=catsup")["results"][0]["text_rank"] is None
+    assert program.stop() == 0
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [("after", "yesterday"), ("before", "2023-5"), ("after", "2023-02-30"), ("before", "2023-13"), ("kind", "video")],
+)
+def test_filters_that_mean_nothing_are_named(plain: Program, name: str, value: str) -> None:
+    status, sentence = plain.refusal("api/search", {"filter": {name: value}})
+    assert (status, name in sentence) == (400, True)
+    with pytest.raises(urllib.error.HTTPError) as refused:
+        plain.get(f"api/search?{name}={value}")
+    assert refused.value.code == 400
+    assert name in json.load(refused.value)["error"]
+
+
+def test_an_unknown_filter_is_named(plain: Program) -> None:
+    status, sentence = plain.refusal("api/search", {"filter": {"colour": "red"}})
+    assert (status, "colour" in sentence) == (400, True)
+
+
+def test_recall_is_told_after_the_start(tmp_path: Path, service: OddService) -> None:
+    life = OnDisk(tmp_path, 1500)
+    program = backend(tmp_path, service, life.pictures, index={"type": "compact"}, index_memory_mb=1).start()
+    wait_until_idle(program)
+    (told,) = wait_for(lambda: index_of(program)["recall"])
+    assert (told["queries"], told["sampled"]) == ("picture", 100)
+    assert 0.98 <= told["at_10"] <= 1
+    assert program.metric('mse_index_recall{at="10",queries="picture"}') == told["at_10"]
+    assert program.metric('mse_index_recall{at="100",queries="picture"}') == told["at_100"]
+    assert program.metric("mse_index_vectors") == 1500
+    assert (
+        program.metric('mse_index_searched_share{queries="picture"}')
+        == index_of(program)["efforts"]["picture"]["share"]
+    )
+    assert program.stop() == 0
