@@ -20,7 +20,8 @@ import numpy as np
 from common import backend, get_json, post_json, wait_for
 from stub_library import embedding_stub, fill_library, vectors
 
-from memesearch.search.index.flat import PARTS, FlatIndex
+from memesearch.search.index.base import PARTS
+from memesearch.search.index.exact import ExactIndex
 
 ROUNDS = 300
 RESULTS = 1000
@@ -37,9 +38,9 @@ def main() -> int:
     parser.add_argument("--pictures", type=int, default=8000)
     parser.add_argument("--dimensions", type=int, default=1152)
     options = parser.parse_args()
-    index = FlatIndex(options.dimensions)
+    index = ExactIndex(options.dimensions)
     ids = np.arange(options.pictures, dtype=np.int64)
-    index.replace(ids, ids * PARTS, vectors(options.pictures, options.dimensions))
+    index.add(ids * PARTS, vectors(options.pictures, options.dimensions))
     queries = vectors(ROUNDS, options.dimensions, seed=1)
     times: dict[str, list[float]] = {
         "bare FAISS": [],

@@ -22,6 +22,7 @@ from memesearch.library.scan import scan
 from memesearch.library.store import Store
 
 BATCH = 500
+LINKS = 50_000  # to one file; ext4 allows 65,000
 
 
 @contextmanager
@@ -50,14 +51,21 @@ def vectors(count: int, dimensions: int, seed: int = 0) -> "np.ndarray[tuple[int
     return (rows / np.linalg.norm(rows, axis=1, keepdims=True)).astype(np.float16)
 
 
-def fill_library(folder: Path, count: int, dimensions: int, model_id: str) -> Path:
-    """`folder`/library.db and `folder`/pictures with `count` files that agree; returns the pictures' folder."""
+def fill_library(folder: Path, count: int, dimensions: int, model_id: str, rows: "np.ndarray | None" = None) -> Path:
+    """`folder`/library.db and `folder`/pictures with `count` files that agree; returns the pictures' folder.
+
+    `rows`: float16 [count, dimensions]; random ones when absent.
+    """
     pictures = folder / "pictures"
     pictures.mkdir()
-    (pictures / "0000000.jpg").write_bytes(b"x")
-    for number in range(1, count):
-        os.link(pictures / "0000000.jpg", pictures / f"{number:07}.jpg")
-    asyncio.run(store_all(folder / "library.db", pictures, vectors(count, dimensions), model_id))
+    for number in range(count):
+        first = pictures / f"{number // LINKS * LINKS:08}.jpg"
+        if number % LINKS:
+            os.link(first, pictures / f"{number:08}.jpg")
+        else:
+            first.write_bytes(b"x")
+    rows = vectors(count, dimensions) if rows is None else rows
+    asyncio.run(store_all(folder / "library.db", pictures, rows, model_id))
     return pictures
 
 
