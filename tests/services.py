@@ -7,6 +7,8 @@ import sys
 import time
 import urllib.error
 import urllib.request
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -122,3 +124,29 @@ def draw(path: Path, seed: int, size: tuple[int, int] = (120, 90)) -> None:
     image = Image.new("RGB", size, (seed * 37 % 256, seed * 91 % 256, seed * 53 % 256))
     ImageDraw.Draw(image).ellipse((seed % 40, 10, 60 + seed % 50, 70), fill=(255 - seed % 200, seed % 256, 128))
     image.save(path)
+
+
+class OddService(Program):
+    """tests/odd_service.py; its config is the file that says how it behaves."""
+
+    def start(self) -> "OddService":
+        command = [sys.executable, str(PROJECT / self.script), str(self.port), str(self.config)]
+        self.process = subprocess.Popen(command)
+        wait_for(lambda: self.get("health"))
+        return self
+
+    def behave(self, **manners: Any) -> None:
+        fresh = self.config.with_suffix(".new")
+        fresh.write_text(json.dumps(manners))
+        fresh.replace(self.config)
+
+
+@contextmanager
+def odd_service(folder: Path) -> Iterator[OddService]:
+    """An odd service that behaves well until it is told otherwise."""
+    program = OddService("tests/odd_service.py", folder / "manners.json", free_port())
+    program.behave()
+    program.start()
+    yield program
+    if program.process is not None and program.process.poll() is None:
+        program.stop(signal.SIGKILL)

@@ -280,6 +280,16 @@ async def test_an_index_that_is_not_as_it_was_written_is_built_again(
         await index.close()
 
 
+async def built_again(life: Life, store: Store, index: LiveIndex, left: int, caplog: pytest.LogCaptureFixture) -> None:
+    """What was kept is of another history: all changes are left to follow, and then the answers are right."""
+    with caplog.at_level(logging.WARNING):
+        assert await index.open() == left
+    assert "follows another history of the database" in caplog.text
+    await index.catch_up()
+    await life.agrees(store, index)
+    await index.close()
+
+
 async def test_a_database_that_was_copied_while_it_was_open_and_put_back_is_told_from_the_one_that_went_on(
     life: Life, kind: str, caplog: pytest.LogCaptureFixture
 ) -> None:
@@ -297,12 +307,7 @@ async def test_a_database_that_was_copied_while_it_was_open_and_put_back_is_told
     async with life.store() as store:
         await life.add(store, named("c", 400))
         index = life.index(store, kind)
-        with caplog.at_level(logging.WARNING):
-            assert await index.open() == 700
-        assert "follows another history of the database" in caplog.text
-        await index.catch_up()
-        await life.agrees(store, index)
-        await index.close()
+        await built_again(life, store, index, 700, caplog)
 
 
 async def test_a_database_that_was_put_back_is_not_answered_for_by_the_index_of_the_other_history(
@@ -323,12 +328,7 @@ async def test_a_database_that_was_put_back_is_not_answered_for_by_the_index_of_
     async with life.store() as store:
         await life.add(store, named("c", 400))  # so that it has come further than the other history
         index = life.index(store, kind)
-        with caplog.at_level(logging.WARNING):
-            assert await index.open() == 1900
-        assert "follows another history of the database" in caplog.text
-        await index.catch_up()
-        await life.agrees(store, index)
-        await index.close()
+        await built_again(life, store, index, 1900, caplog)
 
 
 # Without room, and without the process that builds.

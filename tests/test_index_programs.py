@@ -18,8 +18,18 @@ import numpy as np
 import pytest
 from index_life import Life, named
 from launched import PROJECT, free_port
-from services import Program, backend, draw, files_in_index, on_disk, reload, wait_for, wait_until_idle
-from test_library_trouble import OddService
+from services import (
+    OddService,
+    Program,
+    backend,
+    draw,
+    files_in_index,
+    odd_service,
+    on_disk,
+    reload,
+    wait_for,
+    wait_until_idle,
+)
 
 from memesearch.library.records import FileStat
 
@@ -29,12 +39,8 @@ USAGE = "usage:"
 
 @pytest.fixture
 def service(tmp_path: Path) -> Iterator[OddService]:
-    program = OddService("tests/odd_service.py", tmp_path / "manners.json", free_port())
-    program.behave()
-    program.start()
-    yield program
-    if program.process is not None and program.process.poll() is None:
-        program.stop(signal.SIGKILL)
+    with odd_service(tmp_path) as program:
+        yield program
 
 
 class OnDisk(Life):

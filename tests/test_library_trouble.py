@@ -1,14 +1,11 @@
 """Services that misbehave, a disk that is full, clients that leave: nothing is lost, and everything ends."""
 
 import contextlib
-import json
 import os
 import resource
 import shutil
 import signal
 import socket
-import subprocess
-import sys
 import time
 import urllib.error
 import urllib.request
@@ -17,34 +14,25 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from launched import PROJECT, free_port
 from PIL import Image
-from services import Program, backend, draw, files_in_index, on_disk, reload, wait_for, wait_until_idle
-
-
-class OddService(Program):
-    """tests/odd_service.py; its config is the file that says how it behaves."""
-
-    def start(self) -> "OddService":
-        command = [sys.executable, str(PROJECT / self.script), str(self.port), str(self.config)]
-        self.process = subprocess.Popen(command)
-        wait_for(lambda: self.get("health"))
-        return self
-
-    def behave(self, **manners: Any) -> None:
-        fresh = self.config.with_suffix(".new")
-        fresh.write_text(json.dumps(manners))
-        fresh.replace(self.config)
+from services import (
+    OddService,
+    Program,
+    backend,
+    draw,
+    files_in_index,
+    odd_service,
+    on_disk,
+    reload,
+    wait_for,
+    wait_until_idle,
+)
 
 
 @pytest.fixture
 def service(tmp_path: Path) -> Iterator[OddService]:
-    program = OddService("tests/odd_service.py", tmp_path / "manners.json", free_port())
-    program.behave()
-    program.start()
-    yield program
-    if program.process is not None and program.process.poll() is None:
-        program.stop(signal.SIGKILL)
+    with odd_service(tmp_path) as program:
+        yield program
 
 
 @pytest.fixture

@@ -15,6 +15,7 @@ from memesearch.search.index.base import PARTS, VectorIndex
 from memesearch.search.index.compact import CompactIndex
 from memesearch.search.index.exact import ExactIndex
 from memesearch.search.index.files import Unusable
+from memesearch.search.index.keeper import MANIFEST
 from memesearch.search.index.tiers import IndexSettings, InMilvus, Kept, Kind, OnDisk, folder_of, remove_other_kinds
 from memesearch.search.recall import MEASURE_SECONDS, Occasion, Recall, RecallMeter, too_little
 from memesearch.search.threads import in_thread
@@ -55,11 +56,6 @@ class LiveIndex:
         return self._none if self._kept is None else self._kept.vectors
 
     @property
-    def seq(self) -> int:
-        """The last change of the store that has been followed."""
-        return self._seq
-
-    @property
     def kind(self) -> Kind | None:
         return None if self._kept is None else self._kept.kind
 
@@ -73,7 +69,7 @@ class LiveIndex:
             return 0
         count = await self._store.vector_count(self.model)
         before: Kind | None = (
-            "compact" if (folder_of(self._settings.folder, "compact", self.model) / "manifest.json").exists() else None
+            "compact" if (folder_of(self._settings.folder, "compact", self.model) / MANIFEST).exists() else None
         )
         wanted, library = self._settings.kind_for(self.dimensions, count, before), await self._store.library()
         self._kept = await asyncio.to_thread(self._make, wanted, count, library)

@@ -90,12 +90,6 @@ class ExactIndex:
         scores, found = scan(vectors, query, count, mask)
         return scores, ids[found]
 
-    def contents(self) -> Ids:
-        """All contents held, ascending."""
-        with self._lock.reading():
-            ids = self._ids[: self.rows]
-            return np.sort(ids[ids % PARTS == 0] // PARTS)
-
     def snapshot(self, folder: Path) -> Snapshot:
         """Write all rows below `folder`; searches and changes go on meanwhile. Raises OSError."""
         return Snapshot(kind="exact", rows=[self.write(folder)])
