@@ -141,15 +141,13 @@ def updated(candidate: Ours, task: Task, queries: Float) -> dict[str, Any]:
             asked += 1
 
     random = np.random.default_rng(0)
-    rounds = [np.sort(random.choice(task.rows, CHANGED, replace=False)) for _ in range(CHANGE_ROUNDS)]
-    mapped = np.load(task.vectors, mmap_mode="r")
-    vectors = [mapped[rows] for rows in rounds]
+    rounds = [task.drawn(CHANGED, random) for _ in range(CHANGE_ROUNDS)]
     seconds = []
     searching = threading.Thread(target=ask)
     searching.start()
     time.sleep(IDLE)
     idle = len(times)
-    for rows, contents in zip(rounds, vectors, strict=True):
+    for rows, contents in rounds:
         taken = 0.0
         for first in range(0, CHANGED, BATCH):
             started = time.perf_counter()

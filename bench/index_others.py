@@ -47,6 +47,11 @@ class Task:
         for start in range(0, self.rows, CHUNK):
             yield start, np.array(mapped[start : min(start + CHUNK, self.rows)])
 
+    def drawn(self, count: int, random: np.random.Generator) -> tuple[Rows, NDArray[np.float16]]:
+        """`count` rows by chance, ascending, with their vectors."""
+        rows = np.sort(random.choice(self.rows, count, replace=False))
+        return rows, np.load(self.vectors, mmap_mode="r")[rows]
+
 
 class Candidate(Protocol):
     """An index that can be built once and searched in another process.

@@ -9,6 +9,7 @@ from numpy.typing import NDArray
 
 BYTES_A_VECTOR = 400  # the budget of memory
 AT_ONCE = 1024  # rows, as while indexing
+CROWDED = 2  # the same
 
 
 class Ours(Candidate):
@@ -80,7 +81,7 @@ class Compact(Ours):
         for start, chunk in task.chunks():
             for first in range(0, len(chunk), AT_ONCE):
                 self.add(np.arange(start + first, start + min(first + AT_ONCE, len(chunk))), chunk[first:][:AT_ONCE])
-                if self.index.crowded():
+                if self.index.crowded(CROWDED):
                     self.index.maintain()
                     self._remove_retired(task)
         while self.index.maintain():
@@ -101,7 +102,7 @@ class Compact(Ours):
         self.index.restore(msgspec.json.decode((task.folder / "snapshot.json").read_bytes(), type=self.base.Snapshot))
 
     def set_effort(self, kind: str, effort: tuple[float, int]) -> None:
-        self.index.efforts[kind] = self.compact.Effort(*effort)
+        self.index.efforts[kind] = self.base.Effort(*effort)
 
     def _open(self, task: Task) -> None:
         plan = self.plan.make_plan(task.dimensions, task.rows, BYTES_A_VECTOR * task.rows)

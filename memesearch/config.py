@@ -5,8 +5,10 @@ the file and the key.
 """
 
 import json
+import re
 from pathlib import Path
 from typing import Literal, TypeVar
+from urllib.parse import urlsplit
 
 import msgspec
 
@@ -64,6 +66,8 @@ class IndexConfig(msgspec.Struct, forbid_unknown_fields=True, frozen=True):
     def __post_init__(self) -> None:
         if (self.type == "milvus") != bool(self.uri):
             raise ValueError("`index`: `uri` belongs to the type milvus, which needs it")
+        if self.uri:
+            check_milvus_uri(self.uri)
 
 
 class MseConfig(Config, kw_only=True):
@@ -84,6 +88,9 @@ class MseConfig(Config, kw_only=True):
     index: IndexConfig = IndexConfig()
     index_memory_mb: int = 0
     index_recall_target: float = 0.98
+    taste: str | None = None
+    rater: str | None = None
+    queue: str | None = None
 
     def __post_init__(self) -> None:
         check_port(self.port)
@@ -91,14 +98,14 @@ class MseConfig(Config, kw_only=True):
             raise ValueError("`index_memory_mb` must be 0 (half of the machine's memory) or more")
         if not 0.5 <= self.index_recall_target <= 1:
             raise ValueError("`index_recall_target` must be between 0.5 and 1")
-        if not self.clip_server.startswith(("http://", "https://")):
-            raise ValueError("`clip_server` must be a URL that starts with http:// or https://")
+        for name in ("clip_server", "rater", "queue"):
+            check_url(name, getattr(self, name))
         check_workers(self.decode_workers)
         if self.requests_in_flight < 0:
             raise ValueError("`requests_in_flight` must be 0 (what the service advises) or more")
 
     def path_keys(self) -> tuple[str, ...]:
-        return ("db_path", "files", "thumbnails", "predefined_embeddings")
+        return ("db_path", "files", "thumbnails", "predefined_embeddings", "taste")
 
     def resolve(self, folder: Path) -> None:
         super().resolve(folder)
@@ -127,6 +134,31 @@ def check_port(port: int) -> None:
     """Raise ValueError unless `port` can be listened on."""
     if not 0 < port < 65536:
         raise ValueError("`port` must be between 1 and 65535")
+
+
+def check_url(name: str, value: str | None) -> None:
+    """Raise ValueError unless the value of the key `name`, where there is one, is an address to append paths to."""
+    if value is None:
+        return
+    if not value.startswith(("http://", "https://")):
+        raise ValueError(f"`{name}` must be a URL that starts with http:// or https://")
+    if "?" in value or "#" in value:
+        raise ValueError(f"`{name}` must be a URL without ? and #")
+
+
+def check_milvus_uri(uri: str) -> None:
+    """Raise ValueError unless Milvus could be there: a server's address, or a path for milvus-lite."""
+    if "://" not in uri:
+        if not uri.endswith(".db"):
+            raise ValueError(f"`index`: `uri` is neither http://HOST:PORT nor a path that ends in .db: {uri}")
+        return
+    try:
+        parts = urlsplit(uri)
+        sound = parts.scheme in ("http", "https") and parts.hostname and parts.port != 0 and not re.search(r"\s", uri)
+    except ValueError:  # of a port that is none, or half an IPv6 address
+        sound = False
+    if not sound:
+        raise ValueError("`index`: `uri` is no address of a server, which looks like http://HOST:PORT")
 
 
 def check_workers(count: int) -> None:

@@ -52,6 +52,12 @@ class Overloaded(MemeSearchError):
     retry_after = 1
 
 
+class BadGateway(MemeSearchError):
+    """What was asked on somebody's behalf answers something that cannot be passed on."""
+
+    status = 502
+
+
 class Unavailable(MemeSearchError):
     """Something this program depends on does not answer at the moment."""
 
@@ -63,3 +69,9 @@ class UnreadablePicture(MemeSearchError):
     """A file cannot be decoded as a picture; the text is the reason."""
 
     status = 400
+
+
+class NotEnoughLabels(MemeSearchError):
+    """There are too few answers to learn from."""
+
+    status = 409

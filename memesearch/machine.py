@@ -16,6 +16,24 @@ def usable_cores(cgroup: Path = Path("/sys/fs/cgroup")) -> int:
         return cores
 
 
+THREADS = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS")
+
+
+def one_thread_each() -> None:
+    """Let FAISS and NumPy compute in the thread that asks them. Call it before they are loaded.
+
+    Their own threads wait for each other by spinning: beside indexing, a search of a few milliseconds takes 20 times
+    as long with them (bench/index_merging.py). Searches of several people still use several cores.
+    """
+    for name in THREADS:
+        os.environ.setdefault(name, "1")
+
+
+def with_all_cores() -> dict[str, str]:
+    """The environment for a process that builds something, whatever this one was limited to."""
+    return os.environ | dict.fromkeys(THREADS, str(usable_cores()))
+
+
 def allow_many_connections() -> None:
     """Raise the soft limit on open files to the hard one: each waiting client is an open file."""
     _, hard = resource.getrlimit(resource.RLIMIT_NOFILE)

@@ -11,7 +11,7 @@ import numpy as np
 
 from memesearch.library.records import Content, FileStat
 from memesearch.library.store import Store
-from memesearch.search.index.tiers import IndexSettings
+from memesearch.search.index.settings import IndexSettings
 from memesearch.search.live import LiveIndex
 
 DIMENSIONS = 32

@@ -14,9 +14,9 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, rule
 
 from memesearch.search.index import build, merging, segment
-from memesearch.search.index.base import PARTS, Among, Snapshot
+from memesearch.search.index.base import PARTS, Among, Effort, Snapshot
 from memesearch.search.index.build import Job, Tell
-from memesearch.search.index.compact import CompactIndex, Effort
+from memesearch.search.index.compact import CompactIndex
 from memesearch.search.index.plan import ROW_OVERHEAD, Plan
 
 DIMENSIONS = 24

@@ -5,6 +5,7 @@ from pathlib import Path
 
 import faiss
 import numpy as np
+import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -54,6 +55,14 @@ def test_after_any_changes_it_answers_as_a_dictionary_of_vectors_would(
 def test_an_empty_index_answers_nothing() -> None:
     scores, contents = ExactIndex(DIMENSIONS).search(np.ones(DIMENSIONS, np.float32), 10**9)
     assert len(scores) == len(contents) == 0
+
+
+def test_an_id_that_comes_twice_is_refused_and_changes_nothing() -> None:
+    index = ExactIndex(4)
+    index.add(np.array([16]), np.eye(1, 4, dtype=np.float16))
+    with pytest.raises(ValueError, match="twice"):
+        index.add(np.array([16, 16]), np.eye(2, 4, dtype=np.float16))
+    assert (len(index), index.rows) == (1, 1)
 
 
 def test_searches_without_end_do_not_keep_a_change_out() -> None:

@@ -147,6 +147,16 @@ def test_a_program_that_is_killed_between_two_saves_answers_right_after_the_next
     assert "Traceback" not in log_of(program)
 
 
+def test_the_backend_computes_in_the_thread_that_asks() -> None:
+    code = (
+        "import contextlib, runpy, sys; sys.argv = ['mse.py']\n"
+        "with contextlib.suppress(SystemExit): runpy.run_path('mse.py', run_name='__main__')\n"
+        "import faiss; print(faiss.omp_get_max_threads())"
+    )
+    ended = subprocess.run([sys.executable, "-c", code], cwd=PROJECT, capture_output=True, text=True, check=False)
+    assert ended.stdout == "1\n"
+
+
 def test_a_budget_that_is_too_small_is_one_line_that_names_the_least(tmp_path: Path, service: OddService) -> None:
     service.behave(says=512, sends=512)
     life = OnDisk(tmp_path, 50, 512)
@@ -164,22 +174,53 @@ def test_a_budget_that_is_too_small_is_one_line_that_names_the_least(tmp_path: P
     assert program.stop() == 0
 
 
-@pytest.mark.parametrize("kind", ["exact", "compact"])
+def refused_in_one_line(program: Program, *arguments: str) -> str:
+    """The line with which it does not start."""
+    refused = ended(program, *arguments)
+    assert (refused.returncode, refused.stdout) == (2, ""), refused.stderr
+    (said,) = [line for line in refused.stderr.splitlines() if " INFO " not in line]
+    return said
+
+
+@pytest.mark.parametrize("kind", ["exact", "compact", "milvus"])
 def test_a_second_program_on_the_same_database_is_refused_in_one_line(
     tmp_path: Path, service: OddService, kind: str
 ) -> None:
+    index = {"type": kind}
+    if kind == "milvus":
+        pytest.importorskip("milvus_lite", reason="the milvus tier is optional: requirements-milvus.txt")
+        index["uri"] = "milvus.db"
     life = OnDisk(tmp_path, 50)
-    program = backend(tmp_path, service, life.pictures, index={"type": kind}).start()
+    program = backend(tmp_path, service, life.pictures, index=index).start()
     wait_until_idle(program)
-    refused = ended(another(program, tmp_path))
-    assert refused.returncode == 2
-    said = [line for line in refused.stderr.splitlines() if " INFO " not in line]
-    assert len(said) == 1
-    assert "is mse.py running already?" in said[0]
-    assert ended(another(program, tmp_path), "--rebuild-index").returncode == 2
+    for arguments in ([], ["--rebuild-index"]):
+        for other in ({}, {"index": {"type": "exact" if kind == "compact" else "compact"}}):
+            said = refused_in_one_line(another(program, tmp_path, **other), *arguments)
+            assert "library.db.index is used by another process: is mse.py running already?" in said
     reload(program)
     life.answers(program)
     assert program.stop() == 0
+
+
+def test_a_second_program_is_refused_while_nothing_is_indexed_and_when_the_first_is_killed_the_next_starts(
+    tmp_path: Path, service: OddService
+) -> None:
+    service.stop(signal.SIGKILL)
+    (tmp_path / "pictures").mkdir()
+    program = backend(tmp_path, service, tmp_path / "pictures").start()
+    assert "is mse.py running already?" in refused_in_one_line(another(program, tmp_path))
+    program.stop(signal.SIGKILL)
+    program.start()
+    assert program.stop() == 0
+
+
+def test_a_server_does_not_start_while_the_index_is_rebuilt(tmp_path: Path, service: OddService) -> None:
+    life = OnDisk(tmp_path, 8000)
+    program = backend(tmp_path, service, life.pictures, index={"type": "compact"}, index_memory_mb=1)
+    with rebuilding(program) as rebuild:
+        assert "is mse.py running already?" in refused_in_one_line(program)
+        assert rebuild.poll() is None
+        rebuild.kill()
 
 
 def test_indexing_once_beside_a_running_server_leaves_its_index_alone(tmp_path: Path, service: OddService) -> None:
@@ -211,20 +252,26 @@ from memesearch.search import rebuild
 from memesearch.web import run_program
 
 rebuild.SAVE_SECONDS = 0.1
-run_program(mse.MseConfig, mse.rebuild_index, sys.argv)
+raise SystemExit(run_program(mse.MseConfig, mse.rebuild_index, sys.argv))
 """
 
 
-def kill_while_rebuilding(program: Program) -> None:
-    """`--rebuild-index`, ended by SIGKILL after it has kept a part of its work."""
-    log = program.config.with_name("killed.log")
+@contextlib.contextmanager
+def rebuilding(program: Program) -> "Iterator[subprocess.Popen[bytes]]":
+    """`--rebuild-index` after it has kept a part of its work; it has to be ended before it is done."""
+    log = program.config.with_name("rebuilding.log")
     with log.open("wb") as file:
         command = [sys.executable, "-c", SAVING_OFTEN, str(program.config)]
-        killed = subprocess.Popen(command, stderr=file, stdout=file, cwd=PROJECT)
+        rebuild = subprocess.Popen(command, stderr=file, stdout=file, cwd=PROJECT)
     wait_for(lambda: re.search(r"rebuilding: [1-9].*(\n.*)*rebuilding: ", log.read_text()))
-    killed.kill()
-    killed.wait()
+    yield rebuild
+    rebuild.wait(60)
     assert "are in the" not in log.read_text()
+
+
+def kill_while_rebuilding(program: Program) -> None:
+    with rebuilding(program) as rebuild:
+        rebuild.kill()
 
 
 @pytest.mark.parametrize(("kind", "count"), [("compact", 8000), ("milvus", 16_000)])
@@ -252,6 +299,34 @@ def test_rebuilding_an_index_that_was_killed_goes_on_where_it_was(
     program.start()
     life.answers(program)
     assert program.stop() == 0
+
+
+@pytest.mark.parametrize("how", [signal.SIGTERM, signal.SIGINT])
+def test_rebuilding_that_is_stopped_says_so_and_the_next_call_goes_on(
+    tmp_path: Path, service: OddService, how: signal.Signals
+) -> None:
+    life = OnDisk(tmp_path, 8000)
+    program = backend(tmp_path, service, life.pictures, index={"type": "compact"}, index_memory_mb=1)
+    with rebuilding(program) as rebuild:
+        rebuild.send_signal(how)
+    assert rebuild.returncode == 1
+    said = program.config.with_name("rebuilding.log").read_text()
+    sentence = "stopped before the index was complete; the next --rebuild-index goes on from here"
+    assert said.splitlines()[-1] == sentence
+    assert "Traceback" not in said
+    second = ended(program, "--rebuild-index")
+    assert (second.returncode, second.stdout) == (0, "8000 pictures (8000 vectors) are in the compact index\n")
+    assert re.search(r"going on with a rebuilding that was broken off: [1-7]\d* changes left", second.stderr)
+    assert re.search(r"a part of the index is built: \d+ vectors, \d+ sealed parts", second.stderr)
+    assert "Stats(" not in second.stderr
+
+
+def test_rebuilding_the_index_of_a_database_that_is_not_there_makes_none(tmp_path: Path, service: OddService) -> None:
+    program = backend(tmp_path, service, tmp_path, db_path="libary.db")
+    before = sorted(path.name for path in tmp_path.iterdir())
+    said = refused_in_one_line(program, "--rebuild-index")
+    assert f"`db_path`: there is no database {tmp_path / 'libary.db'} to build an index of" in said
+    assert sorted(path.name for path in tmp_path.iterdir()) == before
 
 
 def test_unknown_arguments_are_refused(tmp_path: Path, service: OddService) -> None:
@@ -320,6 +395,70 @@ def test_milvus_away_at_start_is_told_and_words_are_searched_until_it_comes(
     life.answers(program)
     wait_for(lambda: index_of(program)["problem"] is None)
     assert program.get("api/search?q=grumpy")["notices"] == []
+    assert program.stop() == 0
+    assert "Traceback" not in log_of(program)
+
+
+@pytest.mark.parametrize("uri", ["http://somewhere:port", "http://", "milvus", "/proc/milvus.db"])
+def test_a_milvus_that_cannot_be_there_is_told_at_start_also_when_nothing_is_indexed(
+    tmp_path: Path, service: OddService, uri: str
+) -> None:
+    pytest.importorskip("milvus_lite", reason="the milvus tier is optional: requirements-milvus.txt")
+    (tmp_path / "pictures").mkdir()
+    program = backend(tmp_path, service, tmp_path / "pictures", index={"type": "milvus", "uri": uri})
+    if uri == "milvus":
+        program.config.write_text(program.config.read_text().replace('milvus"}', 'milvus.txt"}'))
+    assert "`index`: " in refused_in_one_line(program)
+    assert not (tmp_path / "library.db").exists()
+
+
+def test_without_pymilvus_the_program_says_at_start_what_to_install(
+    tmp_path: Path, service: OddService, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "pictures").mkdir()
+    (tmp_path / "packages").mkdir()
+    (tmp_path / "packages/pymilvus.py").write_text("raise ImportError('No module named pymilvus')\n")
+    monkeypatch.setenv("PYTHONPATH", str(tmp_path / "packages"))
+    index = {"type": "milvus", "uri": "http://127.0.0.1:19530"}
+    program = backend(tmp_path, service, tmp_path / "pictures", index=index)
+    assert "pip install -r requirements-milvus.txt" in refused_in_one_line(program)
+
+
+def test_milvus_away_is_in_the_status_at_once_also_when_nothing_is_indexed(
+    tmp_path: Path, service: OddService, milvus: MilvusServer
+) -> None:
+    service.stop(signal.SIGKILL)
+    (tmp_path / "pictures").mkdir()
+    index = {"type": "milvus", "uri": milvus.uri}
+    program = backend(tmp_path, service, tmp_path / "pictures", index=index).start()
+    told = wait_for(lambda: program.get("api/status")["index"])
+    assert (told["kind"], told["contents"]) == ("milvus", 0)
+    assert told["problem"] == f"Milvus at {milvus.uri} cannot be reached"
+    assert program.metric("mse_index_problem") == 1
+    milvus.start()
+    wait_for(lambda: program.get("api/status")["index"] is None)
+    assert program.metric("mse_index_problem") == 0
+    service.start()
+    draw(tmp_path / "pictures/1.png", 1)
+    reload(program)
+    assert files_in_index(program) == {"1.png"}
+    assert program.stop() == 0
+
+
+def test_a_milvus_that_comes_back_empty_is_filled_again(
+    tmp_path: Path, service: OddService, milvus: MilvusServer
+) -> None:
+    milvus.start()
+    life = OnDisk(tmp_path, 300)
+    program = backend(tmp_path, service, life.pictures, index={"type": "milvus", "uri": milvus.uri}).start()
+    wait_until_idle(program)
+    life.answers(program)
+    milvus.kill()
+    (tmp_path / "served.db").rename(tmp_path / "lost.db")
+    milvus.start()
+    wait_for(lambda: index_of(program)["problem"] is None and files_in_index(program) == set(life.held))
+    life.answers(program)
+    assert "Milvus has lost the vectors: it is filled again" in log_of(program)
     assert program.stop() == 0
     assert "Traceback" not in log_of(program)
 
@@ -436,4 +575,16 @@ def test_recall_is_told_after_the_start(tmp_path: Path, service: OddService) -> 
         program.metric('mse_index_searched_share{queries="picture"}')
         == index_of(program)["efforts"]["picture"]["share"]
     )
+    assert program.stop() == 0
+
+
+def test_work_that_stands_still_is_logged_once(tmp_path: Path, service: OddService) -> None:
+    service.behave(seconds=9)
+    draw(tmp_path / "pictures/1.png", 1)
+    program = backend(tmp_path, service, tmp_path / "pictures").start()
+    wait_for(lambda: program.get("")["n_total"] == 1)
+    wait_until_idle(program)
+    assert len(re.findall(r"indexing: 0 / 1,", log_of(program))) == 1
+    building = index_of(program)["building"]
+    assert (building["state"], building["done"], building["total"]) == ("idle", 0, 0)
     assert program.stop() == 0

@@ -49,6 +49,19 @@ def library(tmp_path: Path, service: OddService) -> Iterator[tuple[Program, Path
     assert "Traceback" not in program.config.with_suffix(".log").read_text()
 
 
+def test_an_empty_library_that_was_started_before_its_service_takes_part_once_that_is_there(tmp_path: Path) -> None:
+    pictures = tmp_path / "pictures"
+    pictures.mkdir()
+    with odd_service(tmp_path) as service:
+        service.stop()
+        program = backend(tmp_path, service, pictures).start()
+        log = program.config.with_suffix(".log")
+        wait_for(lambda: "in step with the disk" in log.read_text())
+        service.start()
+        wait_for(lambda: program.get("")["d_emb"])
+        assert program.stop() == 0
+
+
 def ask_for_a_reload_and_leave(program: Program, seconds: float) -> None:
     with pytest.raises(TimeoutError):
         urllib.request.urlopen(urllib.request.Request(program.url + "reload_index", b""), timeout=seconds)

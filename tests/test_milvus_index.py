@@ -2,11 +2,13 @@
 is killed, stopped and started again."""
 
 import logging
+import re
 import signal
 import subprocess
 import sys
 import threading
 import time
+import uuid
 from collections.abc import Iterator
 from contextlib import contextmanager
 from itertools import pairwise
@@ -21,9 +23,12 @@ from hypothesis import strategies as st
 from launched import free_port
 
 from memesearch.errors import ConfigError, Unavailable
+from memesearch.library.records import Position
 from memesearch.search.index import milvus, milvus_connection
 from memesearch.search.index.base import PARTS, Among
 from memesearch.search.index.milvus import MilvusIndex
+from memesearch.search.index.settings import EmbeddingModel, IndexSettings
+from memesearch.search.index.tiers import InMilvus
 
 pytest.importorskip("pymilvus", reason="the milvus tier is optional: pip install -r requirements-milvus.txt")
 pytest.importorskip("milvus_lite", reason="these tests need milvus-lite: pip install -r requirements-milvus.txt")
@@ -132,8 +137,11 @@ def test_animations_of_many_alike_frames_do_not_crowd_others_out(index: MilvusIn
     assert (np.diff(scores) <= 0).all()
 
 
-@pytest.mark.parametrize("flushed", [False, True])
-def test_filters_of_any_size_find_what_they_keep(index: MilvusIndex, flushed: bool) -> None:
+@pytest.mark.parametrize(("flushed", "named"), [(False, milvus.NAMED), (True, milvus.NAMED), (True, 1500)])
+def test_filters_of_any_size_find_what_they_keep(
+    index: MilvusIndex, flushed: bool, named: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(milvus, "NAMED", named)
     random = np.random.default_rng(2)
     vectors = unit_vectors(random, 20_000)
     vectors[:, 0] = 1 - np.arange(20_000) / 10_000  # the later a picture, the less it is like the query
@@ -149,6 +157,43 @@ def test_filters_of_any_size_find_what_they_keep(index: MilvusIndex, flushed: bo
     assert len(index.search(query, 10, Among(np.array([20_001], np.int64)))[0]) == 0
     assert len(index.search(query, 10, Among(np.empty(0, np.int64)))[0]) == 0
     assert len(index.search(query, 50_000)[0]) == milvus.LIMIT
+
+
+def test_a_large_filter_is_one_or_two_requests(index: MilvusIndex, monkeypatch: pytest.MonkeyPatch) -> None:
+    random = np.random.default_rng(9)
+    index.add(ids_of(range(30_000)), unit_vectors(random, 30_000))
+    asked, rows = [], milvus._Search._rows
+
+    def counted(self: Any, wanted: int, condition: str) -> Any:
+        asked.append(wanted)
+        return rows(self, wanted, condition)
+
+    monkeypatch.setattr(milvus._Search, "_rows", counted)
+    query = random.standard_normal(DIMENSIONS).astype(np.float32)
+    for kept, k in ((range(25_000), 100), (range(0, 30_000, 3), 100), (range(20_000), 10_000)):
+        asked.clear()
+        assert len(index.search(query, k, Among(np.array(kept, np.int64)))[0]) == k
+        assert len(asked) <= 2
+
+
+def test_a_library_and_a_model_have_a_collection_of_their_own(tmp_path: Path) -> None:
+    uri, vectors = str(tmp_path / "milvus.db"), unit_vectors(np.random.default_rng(10), 3)
+    one, other = uuid.uuid4().hex, uuid.uuid4().hex
+    settings = IndexSettings(folder=tmp_path, type="milvus", uri=uri)
+    pairs = [(one, "ViT-B-32/laion2b: é"), (one, "ViT-B-32_laion2b: é"), (other, "ViT-B-32/laion2b: é")]
+    kept = [InMilvus(settings, library, EmbeddingModel(1, model, DIMENSIONS)) for library, model in pairs]
+    for count, index in enumerate(kept):
+        index.vectors.add(ids_of(range(count + 1)), vectors[: count + 1])
+        index.save(Position("opening", count))
+    for index in kept:
+        index.close()
+    again = [InMilvus(settings, library, EmbeddingModel(1, model, DIMENSIONS)) for library, model in pairs]
+    assert [len(index.vectors) for index in again] == [1, 2, 3]
+    assert [index.reached() for index in again] == [Position("opening", count) for count in range(3)]
+    again[0].clear()
+    assert [len(index.vectors) for index in again] == [0, 2, 3]
+    for index in again:
+        index.close()
 
 
 def test_large_batches_are_cut_between_contents() -> None:
@@ -211,15 +256,40 @@ def test_collections_of_another_dimension_or_program_are_refused(index: MilvusIn
     with index._milvus.asking() as client:
         client.create_collection("foreign", dimension=DIMENSIONS)
     foreign = MilvusIndex(str(tmp_path / "milvus.db"), "foreign", DIMENSIONS)
-    with pytest.raises(ConfigError, match="belongs to another program"):
+    with pytest.raises(ConfigError, match="was made by another program; drop it there, or choose another `uri`"):
         len(foreign)
     foreign.close()
 
 
-@pytest.mark.parametrize("uri", ["milvus", "ftp://host:1", "/nonexistent/folder/milvus.db"])
-def test_an_address_that_cannot_work_is_one_sentence(uri: str) -> None:
-    with pytest.raises(ConfigError, match=uri):
-        len(MilvusIndex(uri, "pictures", DIMENSIONS))
+@pytest.mark.parametrize(
+    ("uri", "said"),
+    [
+        ("milvus", "neither http://HOST:PORT nor a path that ends in .db: milvus"),
+        ("ftp://host:1", "looks like http://HOST:PORT"),
+        ("http://:19530", "looks like http://HOST:PORT"),
+        ("http://user:secret@host:port", "looks like http://HOST:PORT"),
+        ("http://host:0", "looks like http://HOST:PORT"),
+        ("http://[::1", "looks like http://HOST:PORT"),
+        ("/nonexistent/folder/milvus.db", "cannot keep its data in /nonexistent/folder/milvus.db: No such file"),
+    ],
+)
+def test_an_address_that_cannot_work_is_one_sentence_before_it_is_asked(uri: str, said: str) -> None:
+    with pytest.raises(ConfigError, match=re.escape(said)) as caught:
+        MilvusIndex(uri, "pictures", DIMENSIONS)
+    assert "`index`" in str(caught.value)
+    assert "secret" not in str(caught.value)
+    assert not str(caught.value).endswith(".")
+
+
+def test_a_file_in_the_place_of_the_folder_of_milvus_lite_is_one_sentence(tmp_path: Path) -> None:
+    (tmp_path / "milvus.db").write_bytes(b"of an older milvus-lite")
+    with pytest.raises(ConfigError, match=r"milvus\.db is a file, but milvus-lite keeps its data in a folder"):
+        MilvusIndex(str(tmp_path / "milvus.db"), "pictures", DIMENSIONS)
+
+
+def test_a_folder_that_cannot_be_written_is_told_before_it_is_needed() -> None:
+    with pytest.raises(ConfigError, match=r"^`index`: milvus-lite cannot keep its data in /proc/milvus\.db: "):
+        MilvusIndex("/proc/milvus.db", "pictures", DIMENSIONS)
 
 
 def test_names_that_milvus_does_not_take_are_refused() -> None:
@@ -247,7 +317,7 @@ def test_a_milvus_that_is_away_is_one_quick_sentence(
         index.position,
         index.clear,
     ):
-        with pytest.raises(Unavailable, match=rf"^Milvus at http://127\.0\.0\.1:{port} does not answer: .*") as caught:
+        with pytest.raises(Unavailable, match=rf"^Milvus at http://127\.0\.0\.1:{port} cannot be reached$") as caught:
             call()
         assert "secret" not in str(caught.value)
         assert "\n" not in str(caught.value)
@@ -301,7 +371,9 @@ def served(folder: Path, start: bool = True) -> Iterator[tuple[Server, MilvusInd
 def test_a_file_that_another_program_has_open_is_one_sentence(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
     with served(tmp_path) as (server, _):
         embedded = MilvusIndex(str(server.folder / "served.db"), "pictures", DIMENSIONS)
-        with pytest.raises(Unavailable, match="does another program have it open"):
+        with pytest.raises(
+            Unavailable, match=r"^Milvus cannot open .*served\.db; perhaps another program has it open$"
+        ):
             len(embedded)
         embedded.close()
     assert caplog.records == []
@@ -371,6 +443,9 @@ def test_a_milvus_that_hangs_is_given_up_in_time_for_all_callers(
             thread.join()
         assert time.monotonic() - start < 5
         assert len(failures) == 8
+        assert set(failures) <= {
+            f"Milvus at {server.uri} {how}" for how in ("does not answer in time", "cannot be reached")
+        }
         server.signal(signal.SIGCONT)
         assert when_back(lambda: index.search(vectors[0].astype(np.float32), 3))[1][0] == 0
 

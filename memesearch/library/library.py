@@ -21,7 +21,8 @@ from memesearch.library.reading import TextReading
 from memesearch.library.records import Failure, FileStat
 from memesearch.library.scan import difference, scan
 from memesearch.library.store import Store
-from memesearch.search.index.tiers import IndexSettings
+from memesearch.search.index.milvus_connection import trouble_at
+from memesearch.search.index.settings import IndexSettings
 from memesearch.search.live import LiveIndex
 from memesearch.search.rebuild import forget_broken_off
 from memesearch.workers import WorkerPool
@@ -58,6 +59,7 @@ class Library:
         self.news = [self.texts.news]  # told when pictures may have come or gone
         self.switching_to: str | None = None
         self.problem: str | None = None  # why the last run did not end well
+        self.index_problem: str | None = None  # why an index could not begin, as long as there is none
         self._limits = limits
         self._decoders = WorkerPool("memesearch.library.decode_worker", limits.decoders, DECODE_SECONDS)
         self._one_run = asyncio.Lock()
@@ -229,6 +231,9 @@ class Library:
         while True:
             if self.index is not None:
                 await self.index.tend()
+            else:
+                settings = self._index_settings
+                self.index_problem = await asyncio.to_thread(trouble_at, settings.uri, settings.token)
             await asyncio.sleep(TEND_SECONDS)
 
     async def _summary(self, looked_at: int, changed: int, gone: int) -> Summary:
@@ -244,9 +249,16 @@ class Library:
         return summary
 
     async def _log_progress(self) -> None:
+        """Until it is cancelled: how far it is, whenever it has got further."""
+        before = None
         while True:
             await asyncio.sleep(LOG_SECONDS)
-            log.info("indexing: %s", self.indexing.report())
+            name, work = "indexing", self.indexing.report()
+            if self.index is not None and not self.index.progress.resting():
+                name, work = "building the index", self.index.progress.report()
+            if (now := (name, work.done, work.total)) != before:
+                log.info("%s: %s", name, work)
+            before = now
 
     async def keep_in_step(self) -> None:
         """The background task: index at start, after a failure, and whenever the service has got another model."""
@@ -284,4 +296,4 @@ class Library:
             config = await self.client.refresh()
         except MemeSearchError:
             return False
-        return self.index is not None and config.model_id != self.index.model_id
+        return self.index is None or config.model_id != self.index.model_id

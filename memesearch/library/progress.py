@@ -44,6 +44,9 @@ class Progress:
         self._marks.append((time.monotonic(), 0))
 
     def advance(self, count: int) -> None:
+        """Count what is done; work that was not announced by `start` is too little to be told of."""
+        if self.state == "idle":
+            return
         self._done += count
         now = time.monotonic()
         self._marks.append((now, self._done))

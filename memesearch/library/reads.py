@@ -17,21 +17,24 @@ WHEN = "coalesce(taken_at, strftime('%Y-%m-%dT%H:%M:%S', mtime_ns / 1000000000, 
 Changes = tuple[int, list[int], list[tuple[int, int, bytes]]]
 
 
-def condition(chosen: Filter) -> tuple[str, list[Any]]:
-    """A filter as the part of a statement after `FROM files`, with its values."""
+def passing(chosen: Filter) -> tuple[str, list[Any]]:
+    """A filter as an expression over a file and its content, with its values; empty when everything passes."""
     tests: list[tuple[str, list[Any]]] = []
-    if chosen.folder is not None and (folder := chosen.folder.strip("/")):
-        tests.append(("path >= ? AND path < ?", [folder + "/", folder + "0"]))  # 0 follows / in ASCII
+    if chosen.folder is not None:  # 0 follows / in ASCII
+        tests.append(("files.path >= ? AND files.path < ?", [chosen.folder + "/", chosen.folder + "0"]))
     if chosen.kind is not None:
         tests.append(("kind = ?", [chosen.kind]))
     if chosen.after is not None:
         tests.append((f"{WHEN} >= ?", [chosen.after]))
     if chosen.before is not None:
         tests.append((f"{WHEN} < ?", [chosen.before]))
-    if not tests:
-        return "", []
-    where = " AND ".join(test for test, _ in tests)
-    return f"JOIN contents ON contents.id = content_id WHERE {where}", [value for _, given in tests for value in given]
+    return " AND ".join(test for test, _ in tests), [value for _, given in tests for value in given]
+
+
+def condition(chosen: Filter) -> tuple[str, list[Any]]:
+    """A filter as the part of a statement after `FROM files`, with its values."""
+    where, values = passing(chosen)
+    return f"JOIN contents ON contents.id = content_id WHERE {where}" if where else "", values
 
 
 class Reads:
@@ -147,17 +150,17 @@ class Reads:
         rows = await self._rows("SELECT count(*) FROM vectors INDEXED BY vectors_by_content WHERE model = ?", (model,))
         return int(rows[0][0])
 
-    async def random_vectors(self, model: int, count: int) -> list[bytes]:
-        """Vectors of at most `count` searchable contents, drawn by chance: fewer where most contents are gone."""
+    async def random_vectors(self, model: int, count: int) -> list[tuple[int, bytes]]:
+        """(content, vector) of at most `count` searchable contents, drawn by chance: fewer where most are gone."""
         last = (await self._rows("SELECT coalesce(max(id), 0) FROM contents"))[0][0]
-        found: list[bytes] = []
+        found: list[tuple[int, bytes]] = []
         for number in random.sample(range(1, last + 1), min(last, DRAWS * count)):
             rows = await self._rows(
-                "SELECT vector FROM contents CROSS JOIN vectors ON content_id = contents.id AND model = ?"
+                "SELECT contents.id, vector FROM contents CROSS JOIN vectors ON content_id = contents.id AND model = ?"
                 " WHERE contents.id = ? AND unused_since IS NULL LIMIT 1",
                 (model, number),
             )
-            found += [bytes(row[0]) for row in rows]
+            found += [(row[0], bytes(row[1])) for row in rows]
             if len(found) == count:
                 break
         return found
@@ -173,13 +176,15 @@ class Reads:
         )
         return [tuple(row) for row in rows]
 
-    async def hits(self, content_ids: Sequence[int]) -> dict[int, Hit]:
-        """The pictures behind contents that still have files."""
+    async def hits(self, content_ids: Sequence[int], chosen: Filter = EVERYTHING) -> dict[int, Hit]:
+        """The pictures behind contents that still have files. Files that pass the filter come first."""
+        where, values = passing(chosen)
+        first = f"({where}) IS TRUE DESC, " if where else ""
         rows = await self._rows(
             "SELECT contents.id, hash, files.path, width, height, colour, text FROM json_each(?) AS wanted"
             " JOIN contents ON contents.id = wanted.value JOIN files ON files.content_id = contents.id"
-            " ORDER BY files.path",
-            (msgspec.json.encode(list(content_ids)).decode(),),
+            f" ORDER BY {first}files.path",
+            (msgspec.json.encode(list(content_ids)).decode(), *values),
         )
         found: dict[int, Hit] = {}
         for content_id, digest, path, *rest in rows:
@@ -205,6 +210,15 @@ class Reads:
             "SELECT vector FROM vectors WHERE model = ? AND content_id = ? ORDER BY part", (model, content_id)
         )
         return [row[0] for row in rows]
+
+    async def vectors_of_all(self, content_ids: Sequence[int], model: int) -> list[tuple[int, bytes]]:
+        """(content id, vector) of every part, those of one content after those of another."""
+        rows = await self._rows(
+            "SELECT content_id, vector FROM json_each(?) AS wanted CROSS JOIN vectors INDEXED BY vectors_by_content"
+            " ON content_id = wanted.value AND model = ? ORDER BY content_id, part",
+            (msgspec.json.encode(list(content_ids)).decode(), model),
+        )
+        return [tuple(row) for row in rows]
 
     async def newest(self, limit: int, offset: int, chosen: Filter = EVERYTHING) -> list[int]:
         """Contents by the time their file was changed last, the newest first."""

@@ -29,6 +29,7 @@ CACHED_TEXTS = 2000
 CACHED_FILTERS = 8
 TEXT_WEIGHT = 1.5  # a picture that has the very words should pass one that only means something like them
 MAX_TERMS = 64
+LONGEST = 1e18  # norm of a query's vector: float32 has no room for the squares of larger numbers
 MAX_CHARACTERS = 4000  # of a text; a model reads a few hundred at most
 FEW = msgspec.Meta(max_length=MAX_TERMS)  # checked while a body is decoded
 Numbers = Annotated[list[float], msgspec.Meta(max_length=65_536)]
@@ -89,7 +90,7 @@ class Searcher:
             vector = texts[term.text] if term.text is not None else await self._vector(term, index)
             with np.errstate(over="ignore", invalid="ignore"):
                 total += np.float32(term.weight) * vector
-        if not np.isfinite(total).all():
+        if not float(np.linalg.norm(total.astype(np.float64))) <= LONGEST:
             raise BadRequest("the terms' weights times their embeddings are larger than a search can add up")
         return total
 
@@ -110,7 +111,9 @@ class Searcher:
             values = self.predefined[term.predefined_embedding]
         else:
             values = term.embedding
-        return checked(np.asarray(values, dtype=np.float32), index.dimensions)
+        with np.errstate(over="ignore"):  # what is too large becomes infinite, which is refused
+            vector = np.asarray(values, dtype=np.float32)
+        return checked(vector, index.dimensions)
 
     async def _vector_of_file(self, path: str, index: LiveIndex) -> NDArray[np.float32]:
         content = await self._store.content_at(path)
@@ -197,5 +200,5 @@ def checked(vector: NDArray[np.float32], dimensions: int) -> NDArray[np.float32]
     if vector.shape != (dimensions,):
         raise BadRequest(f"an embedding has {vector.size} numbers, but this library's model makes {dimensions}")
     if not np.isfinite(vector).all():
-        raise BadRequest("an embedding has a number that is not finite")
+        raise BadRequest("an embedding has a number that is not finite or too large")
     return vector

@@ -13,7 +13,7 @@ SAVE_SECONDS = 5.0
 
 async def rebuild(index: LiveIndex, folder: Path) -> None:
     """`index` is not open yet; `folder` is where indexes are kept. Raises as `LiveIndex.open` and `save` do."""
-    left = await index.open()
+    left = await index.open(as_kept=False)
     mark = folder / f"rebuilding-{index.kind}-{index.model}"
     if mark.exists():
         log.info("going on with a rebuilding that was broken off: %d changes left", left)
@@ -25,7 +25,8 @@ async def rebuild(index: LiveIndex, folder: Path) -> None:
     try:
         await index.catch_up()
         while await asyncio.to_thread(index.vectors.maintain):
-            log.info("a part of the index is built: %s", index.vectors.stats())
+            stats = index.vectors.stats()
+            log.info("a part of the index is built: %d vectors, %d sealed parts", stats.vectors, stats.segments)
     finally:
         saving.cancel()
         await asyncio.gather(saving, return_exceptions=True)

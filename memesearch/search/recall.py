@@ -2,39 +2,39 @@
 
 The truth is the database: every vector of a sample of queries' neighbours is looked at there. Two samples, for
 they behave differently: stored pictures, and texts that people asked for lately. Texts lie outside the cloud of
-pictures, so that their neighbours are spread over more lists.
+pictures, so that their neighbours are spread over more lists. One half of a sample says how far to look, the other
+half what that finds.
 """
 
 import asyncio
+import logging
 import math
 import random
 import time
+from collections import deque
+from collections.abc import Awaitable, Callable
 
 import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
+from memesearch.errors import MemeSearchError
 from memesearch.library.store import Store
-from memesearch.search.index.base import Found, Ids, QueryKind, VectorIndex
-from memesearch.search.index.compact import CompactIndex, Effort
-from memesearch.search.index.plan import RERANKED
+from memesearch.search.index.base import Effort, Found, QueryKind, VectorIndex
+from memesearch.search.threads import in_thread
+from memesearch.search.truth import DEPTH, Queries, Truth
 
-SAMPLED = 100  # queries of each kind
-FEWEST_TEXTS = 10  # before something is concluded from them
+log = logging.getLogger(__name__)
+SAMPLED = 200  # queries of each kind
+FEWEST_TEXTS = 20  # before something is concluded from them
 TEXT_TO_PICTURE = 4  # lists that texts need beside pictures, until there are texts to measure with
-DEPTH = 100
+REMEMBERED_TEXTS = 400
 AT_ONCE = 2048  # contents
-TIE = 1e-5  # scores that differ by less count as equal; the tenth and the twentieth of a text may differ by 1e-3
-SHARES = [1 / 128, 1 / 64, 1 / 32, 1 / 16, 1 / 8, 1 / 4, 1 / 2, 1.0]
-SCANNED_US, RANKED_US = 0.035, 1.7  # microseconds of a row, by its code and exactly (bench/index.py)
-DEPTHS = [1, 2, 4]  # times the usual number of candidates that are ranked exactly
 
 MEASURE_SECONDS = 86400.0
 CHANGED_SHARE = 0.1  # of the vectors, before recall is measured again
 CHANGED_TEXTS = 50
 MISSED = 0.02  # of recall, by which a target is missed for good
-
-Queries = NDArray[np.float32]
 
 
 class Recall(msgspec.Struct):
@@ -62,120 +62,124 @@ class Occasion(msgspec.Struct):
         )
 
 
-class Truth:
-    """The best DEPTH contents of each query, and their scores, among all vectors that it is shown."""
-
-    def __init__(self, queries: Queries) -> None:
-        self.queries = queries
-        self.best = np.full((len(queries), DEPTH), -np.inf, np.float32)
-        self.contents = np.full((len(queries), DEPTH), -1, np.int64)
-
-    def show(self, contents: Ids, vectors: NDArray[np.float16]) -> None:
-        """Contents [n], ascending, equal ones being parts of one, with their vectors [n, d]."""
-        scores = self.queries @ vectors.astype(np.float32).T
-        first = np.flatnonzero(np.diff(contents, prepend=-1))
-        scores = np.concatenate([self.best, np.maximum.reduceat(scores, first, axis=1)], axis=1)
-        every = np.broadcast_to(contents[first], (len(scores), len(first)))
-        every = np.concatenate([self.contents, every], axis=1)
-        top = np.argpartition(-scores, DEPTH - 1, axis=1)[:, :DEPTH]
-        order = np.argsort(-np.take_along_axis(scores, top, axis=1), axis=1, kind="stable")
-        top = np.take_along_axis(top, order, axis=1)
-        self.best, self.contents = np.take_along_axis(scores, top, axis=1), np.take_along_axis(every, top, axis=1)
-
-    def part(self, chosen: slice) -> "Truth":
-        """Of some of the queries."""
-        part = Truth(self.queries[chosen])
-        part.best, part.contents = self.best[chosen], self.contents[chosen]
-        return part
-
-    def recall(self, found: list[Found], k: int) -> float:
-        """Mean share of the best `k` that is in `found`, one answer for each query; equal scores are as good."""
-        shares = []
-        for (scores, contents), best, right in zip(found, self.best, self.contents, strict=True):
-            there = best[:k][np.isfinite(best[:k])]
-            if len(there):  # Milvus' scores are a little different, so that the contents count too
-                hits = np.isin(contents[:k], right[: len(there)]) | (scores[:k] >= there[-1] - TIE)
-                shares.append(min(int(np.count_nonzero(hits)), len(there)) / len(there))
-        return float(np.mean(shares)) if shares else 1.0
-
-
-def too_little(measured: list[Recall], target: float) -> str | None:
-    """What to say when an index does not reach its target however far it looks."""
-    for recall in measured:
-        if recall.at_10 < target - MISSED:
-            return (
-                f"{recall.queries} queries find {recall.at_10:.3f} of the best ten however far they look, less than "
-                "`index_recall_target`; a larger `index_memory_mb` would help"
-            )
-    return None
-
-
 class RecallMeter:
-    """Measures one library's index."""
+    """Measures one library's index every now and then, and sets how far it looks."""
 
-    def __init__(self, store: Store, target: float) -> None:
-        self._store, self._target = store, target
+    def __init__(self, store: Store, model: int, target: float) -> None:
+        self._store, self._model, self._target = store, model, target
+        self._texts: deque[NDArray[np.float32]] = deque(maxlen=REMEMBERED_TEXTS)
+        self._noted = 0
+        self._last = Occasion()
+        self._running: asyncio.Task[None] | None = None
+        self.measured: list[Recall] = []
 
-    async def measure(self, vectors: VectorIndex, model: int, texts: list[NDArray[np.float32]]) -> list[Recall]:
-        """Measure, and set the efforts of a compact index to the least that reach the target.
+    def note_text(self, vector: NDArray[np.float32]) -> None:
+        """Remember the vector of a text that was searched for; recall is measured with such."""
+        self._texts.append(vector / max(float(np.linalg.norm(vector)), 1e-6))
+        self._noted += 1
 
-        Raises:
-            Unavailable: the database or the index cannot be asked.
-        """
-        pictures = await self._pictures(model, vectors.dimensions)
-        if not len(pictures):
+    def too_little(self, vectors: VectorIndex) -> str | None:
+        """What to say when an index does not reach its target however far it looks."""
+        furthest = vectors.trials()[-1:]
+        for recall in self.measured:
+            if [vectors.efforts.get(recall.queries)] == furthest and recall.at_10 < self._target - MISSED:
+                return (
+                    f"{recall.queries} queries find {recall.at_10:.3f} of the best ten however far they look, less "
+                    "than `index_recall_target`; a larger `index_memory_mb` would help"
+                )
+        return None
+
+    def begin(self, vectors: VectorIndex, then: Callable[[], Awaitable[None]]) -> None:
+        """Measure in the background, if that is due, and let a compact index look as far as it needs to reach the
+        target; `then` keeps what was learned."""
+        if self._running is None or self._running.done():
+            self._running = asyncio.create_task(self._run(vectors, then))
+
+    async def ended(self) -> None:
+        """Return when nothing is being measured any more."""
+        if self._running is not None:
+            await asyncio.wait([self._running])
+
+    async def close(self) -> None:
+        """Break off what is running."""
+        if self._running is not None:
+            self._running.cancel()
+        await self.ended()
+        self._running = None  # which may hold on to mapped files
+
+    async def _run(self, vectors: VectorIndex, then: Callable[[], Awaitable[None]]) -> None:
+        try:
+            if await self._measure_if_due(vectors):
+                await then()
+        except MemeSearchError as error:  # whoever else needs the database or Milvus says so to the user
+            log.info("recall could not be measured: %s", error)
+        except Exception:  # a mistake of ours, which must not be silent; searches go on
+            log.exception("recall could not be measured; it is tried again")
+
+    async def _measure_if_due(self, vectors: VectorIndex) -> bool:
+        held, noted = await asyncio.to_thread(len, vectors), self._noted
+        if not self._last.is_due(held, noted):
+            return False
+        self.measured = await self._measure(vectors)
+        self._last = Occasion(time.monotonic(), held, noted)
+        return True
+
+    async def _measure(self, vectors: VectorIndex) -> list[Recall]:
+        rows = await self._store.random_vectors(self._model, SAMPLED)
+        if not rows:
             return []
-        sample = random.sample(texts, min(len(texts), SAMPLED))
-        queries = np.concatenate([pictures, np.reshape(sample, (-1, vectors.dimensions))]).astype(np.float32)
-        truth = await self._truth(queries, model, vectors.dimensions)
-        measured = []
-        parts: list[tuple[QueryKind, slice]] = [
-            ("picture", slice(len(pictures))),
-            ("text", slice(len(pictures), None)),
-        ]
-        for kind, chosen in parts:
-            part = truth.part(chosen)
-            if len(part.queries):
-                measured.append(await asyncio.to_thread(self._measure, vectors, kind, part))
-        if isinstance(vectors, CompactIndex) and len(sample) < FEWEST_TEXTS:
-            picture, text = vectors.efforts["picture"], vectors.efforts["text"]  # what was learned before stays
-            share = max(text.share, min(1.0, TEXT_TO_PICTURE * picture.share))
-            vectors.efforts["text"] = Effort(share, max(text.reranked, picture.reranked))
-        return measured
+        pictures = np.stack([np.frombuffer(vector, "<f2") for _, vector in rows])
+        texts = random.sample(list(self._texts), min(len(self._texts), SAMPLED))
+        queries = np.concatenate([pictures, np.reshape(texts, (-1, vectors.dimensions))]).astype(np.float32)
+        own = np.array([content for content, _ in rows] + [-1] * len(texts), np.int64)
+        truth = await self._truth(Truth(queries, own))
+        by_kind: dict[QueryKind, Truth] = {"picture": truth.part(slice(len(rows)))}
+        if texts:
+            by_kind["text"] = truth.part(slice(len(rows), None))
+        if vectors.trials():
+            vectors.efforts |= await self._chosen(vectors, by_kind)
+        return [await in_thread(reached, vectors, kind, part) for kind, part in by_kind.items()]
 
-    async def _pictures(self, model: int, dimensions: int) -> Queries:
-        """Vectors [n, d] of a random sample of contents."""
-        rows = [np.frombuffer(vector, "<f2") for vector in await self._store.random_vectors(model, SAMPLED)]
-        return np.reshape(rows, (-1, dimensions)).astype(np.float32)
+    async def _chosen(self, vectors: VectorIndex, by_kind: dict[QueryKind, Truth]) -> dict[QueryKind, Effort]:
+        picture = await self._least_effort(vectors, by_kind["picture"].part(slice(0, None, 2)))
+        if "text" in by_kind and len(by_kind["text"].queries) >= FEWEST_TEXTS:
+            text = await self._least_effort(vectors, by_kind["text"].part(slice(0, None, 2)))
+        else:  # what was learned before stays
+            before, share = vectors.efforts["text"], min(1.0, TEXT_TO_PICTURE * picture.share)
+            text = Effort(max(before.share, share), max(before.reranked, picture.reranked))
+        return {"picture": picture, "text": text}
 
-    async def _truth(self, queries: Queries, model: int, dimensions: int) -> Truth:
+    async def _truth(self, truth: Truth) -> Truth:
         """Reads all vectors once, and rests half of the time, so that others come first."""
-        truth, after = Truth(queries), -1
+        after, dimensions = -1, truth.queries.shape[1]
         while True:
             started = time.monotonic()
-            rows = await self._store.vectors_after(after, model, AT_ONCE)
+            rows = await self._store.vectors_after(after, self._model, AT_ONCE)
             if not rows:
                 return truth
             after = rows[-1][0]
             contents = np.array([row[0] for row in rows], np.int64)
             vectors = np.frombuffer(b"".join(row[2] for row in rows), "<f2").reshape(-1, dimensions)
-            await asyncio.to_thread(truth.show, contents, vectors)
+            await in_thread(truth.show, contents, vectors)
             await asyncio.sleep(time.monotonic() - started)
 
-    def _measure(self, vectors: VectorIndex, kind: QueryKind, truth: Truth) -> Recall:
-        if isinstance(vectors, CompactIndex) and (kind == "picture" or len(truth.queries) >= FEWEST_TEXTS):
-            vectors.efforts[kind] = self.least_effort(vectors, truth)
-        found = [vectors.search(query, DEPTH, None, kind) for query in truth.queries]
-        at_10, at_100 = truth.recall(found, 10), truth.recall(found, DEPTH)
-        return Recall(kind, len(truth.queries), at_10, at_100, time.time())
-
-    def least_effort(self, vectors: CompactIndex, truth: Truth) -> Effort:
+    async def _least_effort(self, vectors: VectorIndex, truth: Truth) -> Effort:
         """The cheapest effort with which recall@10 reaches the target; the greatest when none does."""
-        usual, rows = RERANKED[vectors.plan.bits], vectors.rows()
-        efforts = [Effort(share, depth * usual) for share in SHARES for depth in DEPTHS]
-        efforts.sort(key=lambda effort: effort.share * rows * SCANNED_US + effort.reranked * RANKED_US)
+        efforts = vectors.trials()
         for effort in efforts:
-            found = [vectors.search(query, DEPTH, effort=effort) for query in truth.queries]
+            found = await in_thread(answers, vectors, truth.queries, effort)
             if truth.recall(found, 10) >= self._target:
                 return effort
         return efforts[-1]
+
+
+def answers(vectors: VectorIndex, queries: Queries, effort: Effort) -> list[Found]:
+    """The best DEPTH and one more, which may be the query itself."""
+    return [vectors.search(query, DEPTH + 1, effort=effort) for query in queries]
+
+
+def reached(vectors: VectorIndex, kind: QueryKind, truth: Truth) -> Recall:
+    """What is found now; measured with the half of the queries that nothing was chosen by."""
+    part = truth.part(slice(1, None, 2)) if len(truth.queries) > 1 else truth
+    found = [vectors.search(query, DEPTH + 1, None, kind) for query in part.queries]
+    return Recall(kind, len(part.queries), part.recall(found, 10), part.recall(found, DEPTH), time.time())

@@ -42,6 +42,18 @@ class Stats(msgspec.Struct):
     bits: int = 16
 
 
+class Effort(msgspec.Struct, frozen=True):
+    """How far a search looks.
+
+    Attributes:
+        share: of each segment's lists, 0 to 1.
+        reranked: candidates whose exact score is computed.
+    """
+
+    share: float
+    reranked: int
+
+
 class Among:
     """A filter: only these contents may be found. `contents` [n] are unique and ascending."""
 
@@ -82,9 +94,14 @@ def written_for(snapshot: Snapshot) -> set[str]:
 
 
 class VectorIndex(Protocol):
-    """Safe to call from any thread. Vectors are float16 [n, d] of unit norm, scores are inner products."""
+    """Safe to call from any thread. Vectors are float16 [n, d] of unit norm, scores are inner products.
+
+    Attributes:
+        efforts: how far a search looks for each kind of query; empty where every search looks at everything.
+    """
 
     dimensions: int
+    efforts: dict[QueryKind, Effort]
 
     def __len__(self) -> int:
         """Contents that can be found."""
@@ -96,19 +113,37 @@ class VectorIndex(Protocol):
         """Forget contents; unknown ones are fine."""
 
     def search(
-        self, query: NDArray[np.float32], k: int, among: Among | None = None, kind: QueryKind = "picture"
+        self,
+        query: NDArray[np.float32],
+        k: int,
+        among: Among | None = None,
+        kind: QueryKind = "picture",
+        effort: Effort | None = None,
     ) -> Found:
         """The `k` contents whose best part has the largest inner product with `query` [d]: scores, contents.
 
         `kind` says where the query comes from: texts lie further from pictures than pictures from each other, and
-        an approximate index has to look further for them.
+        an approximate index has to look further for them. `effort` takes the place of `efforts[kind]`.
         """
 
-    def maintain(self) -> bool:
+    def trials(self) -> list[Effort]:
+        """Efforts to choose from, the cheapest first; none where there is nothing to choose."""
+
+    def crowded(self, times: int) -> bool:
+        """Whether changes wait to be tended, `times` as many as there should be."""
+
+    def maintain(self, wait: bool = True) -> bool:
         """Do one step of work that makes later searches cheaper, if there is any; says whether it did.
 
-        It may take minutes; searches and changes go on meanwhile. Raises OSError.
+        It may take minutes; searches and changes go on meanwhile. While another thread does such a step, this
+        waits for it, or does nothing if it is not to `wait`. Raises OSError.
         """
+
+    def interrupt(self) -> None:
+        """End a step of `maintain`, which then raises; it is begun again another time."""
+
+    def snapshot_rows(self) -> int:
+        """Vectors that a snapshot would write: what keeping the index costs."""
 
     def snapshot(self, folder: Path) -> Snapshot:
         """Write to `folder` what is not there yet, and say what of it makes up this moment."""
@@ -118,6 +153,28 @@ class VectorIndex(Protocol):
 
     def close(self) -> None:
         """Let go of files and connections."""
+
+
+class Untended:
+    """What an index says that looks at everything, or that another program tends."""
+
+    def __init__(self) -> None:
+        self.efforts: dict[QueryKind, Effort] = {}
+
+    def trials(self) -> list[Effort]:
+        """There is nothing to choose."""
+        return []
+
+    def crowded(self, times: int) -> bool:
+        """Changes never wait."""
+        return False
+
+    def maintain(self, wait: bool = True) -> bool:
+        """There is never anything to do."""
+        return False
+
+    def interrupt(self) -> None:
+        """There is nothing to end."""
 
 
 def best_parts(scores: NDArray[np.float32], ids: Ids, k: int) -> Found:

@@ -3,10 +3,12 @@
 import subprocess
 import sys
 import threading
+from collections.abc import Iterable
 from pathlib import Path
 
 import msgspec
 
+from memesearch.machine import with_all_cores
 from memesearch.search.index.build import Job, Tell
 
 ROOT = Path(__file__).resolve().parents[3]
@@ -25,13 +27,10 @@ class Builder:
         description = Path(job.target + ".job.json")
         try:
             description.write_bytes(msgspec.json.encode(job))
-            process = self._start(description)
-            for line in process.stdout or []:
-                tell(*msgspec.json.decode(line, type=tuple[int, int]))
-            _, complaint = process.communicate()
+            with self._start(description) as process:
+                complaint = follow(process.stdout or [], tell)
             if process.returncode:
-                last = complaint.strip().rpartition("\n")[2]
-                raise OSError(f"a part of the index cannot be built: {last or f'status {process.returncode}'}")
+                raise OSError(f"a part of the index cannot be built: {complaint or f'status {process.returncode}'}")
         finally:
             self._process = None
             description.unlink(missing_ok=True)
@@ -43,10 +42,12 @@ class Builder:
             self._process = subprocess.Popen(
                 [sys.executable, "-m", "memesearch.search.index.build", str(description)],
                 cwd=ROOT,
+                env=with_all_cores(),
                 stdin=subprocess.DEVNULL,
                 stdout=subprocess.PIPE,
-                stderr=subprocess.PIPE,
+                stderr=subprocess.STDOUT,  # of two pipes one could fill while the other is read
                 text=True,
+                errors="replace",
                 start_new_session=True,  # a terminal's Ctrl-C is for the program, which ends this one
             )
             return self._process
@@ -57,3 +58,14 @@ class Builder:
             self._stopped = True
             if self._process is not None:
                 self._process.kill()
+
+
+def follow(lines: Iterable[str], tell: Tell) -> str:
+    """Until they end: what is progress is told, of the others the last one with words is returned."""
+    said = ""
+    for line in lines:
+        try:
+            tell(*msgspec.json.decode(line, type=tuple[int, int]))
+        except msgspec.DecodeError:
+            said = line.strip() or said
+    return said

@@ -10,13 +10,13 @@ import threading
 from collections.abc import Callable
 from pathlib import Path
 
-import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
 from memesearch.search.index.base import (
     PARTS,
     Among,
+    Effort,
     Found,
     Ids,
     QueryKind,
@@ -32,24 +32,11 @@ from memesearch.search.index.exact import ExactIndex
 from memesearch.search.index.files import Sealed, checksum, new_name, write_array
 from memesearch.search.index.lock import ReadersWriterLock
 from memesearch.search.index.merging import next_merge
-from memesearch.search.index.plan import RERANKED, Plan
+from memesearch.search.index.plan import RERANKED, Plan, efforts_for
 from memesearch.search.index.rows import best_first, scores_of
 from memesearch.search.index.segment import Segment, just_built, read_bits
 
-CROWDED = 2  # times the size from which the mutable part is sealed
 SPARE = 1.3  # candidates for each result that is wanted, when many are
-
-
-class Effort(msgspec.Struct, frozen=True):
-    """How far a search looks.
-
-    Attributes:
-        share: of each segment's lists, 0 to 1.
-        reranked: candidates whose exact score is computed.
-    """
-
-    share: float
-    reranked: int
 
 
 class CompactIndex:
@@ -89,9 +76,13 @@ class CompactIndex:
                 self.efforts[kind] = Effort(effort.share, RERANKED[plan.bits])
         self.plan = plan
 
-    def crowded(self, times: int = CROWDED) -> bool:
-        """Whether changes come faster than they can be sealed: who brings them should call `maintain` first."""
+    def crowded(self, times: int) -> bool:
+        """Whether the mutable part has `times` the size from which it is sealed."""
         return self._fresh.rows >= times * self.plan.mutable_rows
+
+    def trials(self) -> list[Effort]:
+        """Efforts to choose from, the cheapest first."""
+        return efforts_for(self.plan.bits, self.rows())
 
     def rows(self) -> int:
         """Vectors that can be found."""
@@ -161,13 +152,15 @@ class CompactIndex:
             ids[mine] = segment.ids[rows[mine]]
         return scores, ids
 
-    def maintain(self) -> bool:
+    def maintain(self, wait: bool = True) -> bool:
         """Seal or merge once if there is need; says whether it did. Searches and changes go on meanwhile.
 
         Raises:
             OSError: the disk is full or cannot be written; everything is as before, and can be found.
         """
-        with self._one_merge:
+        if not self._one_merge.acquire(blocking=wait):
+            return False
+        try:
             with self._lock.writing():
                 self._drop([segment for segment in self._segments if not segment.rows_alive])
                 if self._frozen is None and self._fresh.rows >= self.plan.mutable_rows:
@@ -181,6 +174,12 @@ class CompactIndex:
             finally:
                 self._gone = None
             return True
+        finally:
+            self._one_merge.release()
+
+    def snapshot_rows(self) -> int:
+        """The mutable ones; segments are on disk."""
+        return sum(part.rows for part in self._mutable())
 
     def _replace(self, merged: list[Segment]) -> None:
         """Build a segment of `merged`, or of the frozen part, and put it in their place."""
@@ -293,6 +292,8 @@ class CompactIndex:
                 bits=self.plan.bits,
             )
 
-    def close(self) -> None:
-        """End a build that runs; it is begun again when the index is opened again."""
+    def interrupt(self) -> None:
+        """End a build that runs, for good; it is begun again when the index is opened again."""
         self._builder.stop()
+
+    close = interrupt

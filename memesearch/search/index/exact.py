@@ -11,7 +11,19 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from memesearch.search.index.base import PART_BITS, PARTS, Among, Found, Ids, QueryKind, Snapshot, Stats, best_parts
+from memesearch.search.index.base import (
+    PART_BITS,
+    PARTS,
+    Among,
+    Effort,
+    Found,
+    Ids,
+    QueryKind,
+    Snapshot,
+    Stats,
+    Untended,
+    best_parts,
+)
 from memesearch.search.index.files import Rows, Unusable, checksum, new_name, synchronise, write_array
 from memesearch.search.index.lock import ReadersWriterLock
 from memesearch.search.index.plan import ROW_OVERHEAD
@@ -23,10 +35,11 @@ WRITTEN_AT_ONCE = 4096  # rows
 FEW = 1 / 16  # a filter that keeps less of the rows is answered from those rows alone
 
 
-class ExactIndex:
+class ExactIndex(Untended):
     """Vectors [d] of contents, each content with one or more parts. Safe to call from any thread."""
 
     def __init__(self, dimensions: int) -> None:
+        super().__init__()
         self.dimensions = dimensions
         self._vectors = np.empty((0, dimensions), np.float16)
         self._ids = np.empty(0, np.int64)
@@ -45,7 +58,13 @@ class ExactIndex:
         return len(self._row)
 
     def add(self, ids: Ids, vectors: NDArray[np.float16]) -> None:
-        """Add whole contents, `ids` [n] with `vectors` [n, d]; earlier vectors of the same contents go."""
+        """Add whole contents, `ids` [n] with `vectors` [n, d]; earlier vectors of the same contents go.
+
+        Raises:
+            ValueError: an id comes twice.
+        """
+        if len(np.unique(ids)) != len(ids):
+            raise ValueError("an id comes twice")
         with self._lock.writing():
             for content in np.unique(ids // PARTS).tolist():
                 self._forget(content)
@@ -64,7 +83,12 @@ class ExactIndex:
                 self._forget(content)
 
     def search(
-        self, query: NDArray[np.float32], k: int, among: Among | None = None, kind: QueryKind = "picture"
+        self,
+        query: NDArray[np.float32],
+        k: int,
+        among: Among | None = None,
+        kind: QueryKind = "picture",
+        effort: Effort | None = None,
     ) -> Found:
         """The `k` contents whose best part has the largest inner product with `query` [d]: scores, contents."""
         with self._lock.reading():
@@ -157,9 +181,9 @@ class ExactIndex:
         """Bytes for so many vectors."""
         return rows * (2 * dimensions + ROW_OVERHEAD)
 
-    def maintain(self) -> bool:
-        """There is never anything to do."""
-        return False
+    def snapshot_rows(self) -> int:
+        """All of them: rows change in place."""
+        return self.rows
 
     def stats(self) -> Stats:
         return Stats("exact", len(self), self.rows, self._vectors.nbytes + self.rows * ROW_OVERHEAD)

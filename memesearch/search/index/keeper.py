@@ -8,14 +8,15 @@ import contextlib
 import fcntl
 import os
 import shutil
+from collections.abc import Iterator
 from pathlib import Path
 
 import msgspec
 
+from memesearch.errors import ConfigError
 from memesearch.library.records import Position
-from memesearch.search.index.base import QueryKind, Snapshot, written_for
+from memesearch.search.index.base import Effort, QueryKind, Snapshot, written_for
 from memesearch.search.index.build import ROTATION
-from memesearch.search.index.compact import Effort
 from memesearch.search.index.files import Unusable, synchronise
 
 FORMAT = 1
@@ -33,19 +34,48 @@ class Manifest(msgspec.Struct):
     efforts: dict[QueryKind, Effort] = {}
 
 
+def lock(folder: Path) -> int:
+    """Make this folder, and be the only process that has it until the descriptor that is returned is closed.
+
+    Raises:
+        OSError: it cannot be written; BlockingIOError when another process has it.
+    """
+    folder.mkdir(parents=True, exist_ok=True)
+    descriptor = os.open(folder / LOCK, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o644)
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except OSError:
+        os.close(descriptor)
+        raise
+    return descriptor
+
+
+@contextlib.contextmanager
+def alone(root: Path) -> Iterator[None]:
+    """Be the only program that changes the indexes of a database, wherever they are kept; `root` is their folder.
+
+    Raises:
+        ConfigError: another program does, or the folder cannot be written.
+    """
+    try:
+        descriptor = lock(root)
+    except BlockingIOError as error:
+        raise ConfigError(f"{root} is used by another process: is mse.py running already?") from error
+    except OSError as error:
+        raise ConfigError(f"{root}: the index cannot be kept there: {error.strerror}") from error
+    try:
+        yield
+    finally:
+        os.close(descriptor)
+
+
 class Keeper:
     """One index's folder. Only one process has it at a time."""
 
     def __init__(self, folder: Path) -> None:
         """Raises OSError, BlockingIOError when another process has it."""
-        folder.mkdir(parents=True, exist_ok=True)
         self.folder = folder
-        self._lock = os.open(folder / LOCK, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o644)
-        try:
-            fcntl.flock(self._lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except OSError:
-            os.close(self._lock)
-            raise
+        self._lock = lock(folder)
 
     def close(self) -> None:
         os.close(self._lock)

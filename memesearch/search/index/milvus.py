@@ -16,21 +16,34 @@ import numpy as np
 from numpy.typing import NDArray
 
 from memesearch.errors import MemeSearchError
-from memesearch.search.index.base import PARTS, Among, Found, Ids, QueryKind, Snapshot, Stats, best_parts, nothing
+from memesearch.search.index.base import (
+    PARTS,
+    Among,
+    Effort,
+    Found,
+    Ids,
+    QueryKind,
+    Snapshot,
+    Stats,
+    Untended,
+    best_parts,
+    nothing,
+)
 from memesearch.search.index.lock import ReadersWriterLock
 from memesearch.search.index.milvus_connection import Connection, expression
 
 SEARCH_SECONDS = 10.0  # for one search, however many requests it takes
 WRITE_SECONDS = 30  # for one request
 LIMIT = 16_384  # rows of one answer, Milvus' own limit
-FEW = 4096  # contents that one expression names
+FEW = 4096  # contents that are named at once; of more, strangers are dropped if that promises enough
+NAMED = 65_536  # contents that one expression names: half a megabyte. Each more request is a scan more
 BATCH_BYTES = 8_000_000  # Milvus refuses requests of more than some 10 MB
 BATCH_IDS = 8192
 ROW_BYTES = 64  # of a row beside its vector
 GROWTH = 4
 
 
-class MilvusIndex:
+class MilvusIndex(Untended):
     """Vectors [d] in a Milvus collection. Safe to call from any thread; several programs may search, one may write.
 
     Raises `ConfigError` where the collection is not ours or of another dimension, `Unavailable` while Milvus is away.
@@ -38,6 +51,7 @@ class MilvusIndex:
 
     def __init__(self, uri: str, collection: str, dimensions: int, token: str = "") -> None:
         """`uri` is `http://host:19530` or a local path that ends in `.db`; `token` may be `user:password`."""
+        super().__init__()
         self.dimensions = dimensions
         self._milvus = Connection(uri, collection, dimensions, token)
         self._name = collection
@@ -56,28 +70,33 @@ class MilvusIndex:
                 self._put(client, ids[order[rows]], vectors[order[rows]].astype(np.float32))
 
     def remove(self, contents: Ids) -> None:
-        for start in range(0, len(contents), FEW):
+        for start in range(0, len(contents), BATCH_IDS):
             with self._writing() as client:
-                held = self._held(client, np.unique(contents[start : start + FEW]))
+                held = self._held(client, np.unique(contents[start : start + BATCH_IDS]))
                 self._delete(client, held)
                 self._count(-int(np.count_nonzero(held % PARTS == 0)), -len(held))
 
     def search(
-        self, query: NDArray[np.float32], k: int, among: Among | None = None, kind: QueryKind = "picture"
+        self,
+        query: NDArray[np.float32],
+        k: int,
+        among: Among | None = None,
+        kind: QueryKind = "picture",
+        effort: Effort | None = None,
     ) -> Found:
-        """As the interface says, but of at most LIMIT rows, or LIMIT rows for every FEW contents of a filter."""
+        """As the interface says, but of at most LIMIT rows, or LIMIT rows for every NAMED contents of a filter."""
         if k <= 0 or (among is not None and len(among) == 0):
             return nothing()
-        norm = float(np.linalg.norm(query.astype(np.float32)))
-        direction = query.astype(np.float32) / norm if norm else np.ones(self.dimensions, np.float32)
+        norm = float(np.linalg.norm(query.astype(np.float64)))  # float32 has no room for small and large squares
+        direction = query.astype(np.float64) / norm if norm else np.ones(self.dimensions)
         with self._searching(), self._milvus.asking() as client:
             asked = _Search(client, self._name, direction.tolist(), k)
             scores, contents = asked.best() if among is None else asked.best_among(among, self._likely(among, k))
         return scores * np.float32(norm), contents  # Milvus scores cosines
 
-    def maintain(self) -> bool:
-        """Milvus looks after itself."""
-        return False
+    def snapshot_rows(self) -> int:
+        """Milvus keeps them itself."""
+        return 0
 
     def snapshot(self, folder: Path) -> Snapshot:
         """Milvus keeps its own data; the embedded one is told to write its log into files, so that it starts soon."""
@@ -108,6 +127,7 @@ class MilvusIndex:
         """Drop everything and begin anew."""
         with self._writing() as client:
             self._milvus.drop(client)
+            self._counted_at = 0
         self._counted()  # and with it a new collection, rather than by the next search
 
     def close(self) -> None:
@@ -224,7 +244,7 @@ class _Search:
             wanted = min(wanted * GROWTH, LIMIT)
 
     def best_among(self, among: Among, likely: int) -> Found:
-        """A filter of few contents is named; of many, strangers are dropped, or all are asked for in turns."""
+        """A filter of few contents is named; of many, strangers are dropped, or all are named in turns."""
         if len(among) > FEW and likely <= LIMIT:
             wanted = min(max(likely, 2 * self._k), LIMIT)
             scores, ids = self._rows(wanted, "")
@@ -233,8 +253,8 @@ class _Search:
             if len(found[1]) == self._k or len(ids) < wanted:
                 return found
         found = nothing()
-        for start in range(0, len(among), FEW):
-            found = self._better(found, self.best(expression("content", among.contents[start : start + FEW])))
+        for start in range(0, len(among), NAMED):
+            found = self._better(found, self.best(expression("content", among.contents[start : start + NAMED])))
         return found
 
     def _better(self, one: Found, other: Found) -> Found:

@@ -1,24 +1,22 @@
 """The connection to Milvus: opened when needed, its collections in place, its errors made ours.
 
-pymilvus is imported only where Milvus is configured. Every request has a timeout; while Milvus is away, calls fail at
+Every request has a timeout; while Milvus is away, calls fail at
 once or within CONNECT_SECONDS.
 """
 
-import logging
-import os
 import re
 import threading
 import time
 from collections import Counter
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
-from importlib import import_module
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
 
 from memesearch.errors import ConfigError, Unavailable
 from memesearch.search.index.base import Ids
+from memesearch.search.index.milvus_address import trouble, usable
 
 CONNECT_SECONDS = 3
 SECONDS = 10  # an integer: pymilvus waits for an index without end if given a float
@@ -34,14 +32,10 @@ class Connection:
     """A client of the Milvus at `uri`, with the collection `name` and one beside it for the position."""
 
     def __init__(self, uri: str, name: str, dimensions: int, token: str) -> None:
-        remote = urlsplit(uri).scheme in ("http", "https")
-        self._pymilvus, self._errors = _libraries(embedded=not remote)
-        if not remote and not uri.endswith(".db"):
-            raise ConfigError(
-                f"{uri} is neither http://host:port nor a path that ends in .db, so Milvus cannot be asked."
-            )
+        remote = "://" in uri
+        self._pymilvus, self._errors = usable(uri)
         if not re.fullmatch(r"[A-Za-z_]\w{0,200}", name, re.ASCII):
-            raise ConfigError(f"Milvus takes no collection named {name!r}: letters, digits and _ only.")
+            raise ConfigError(f"Milvus takes no collection named {name!r}: letters, digits and _ only")
         self._path = None if remote else str(Path(uri).resolve())
         self._uri = self._path or uri
         self._where = f"{urlsplit(uri).scheme}://{urlsplit(uri).netloc.rpartition('@')[2]}" if remote else uri
@@ -108,12 +102,20 @@ class Connection:
             if self._path is not None:
                 _stop_embedded(self._path)
 
+    def connect(self) -> None:
+        """Connect, without looking at the collection. Raises Unavailable."""
+        with self._opening:
+            try:
+                self._client = self._client or self._connected()
+            except self._errors as error:
+                raise self._unavailable(error) from error
+
     def _opened(self) -> Any:
         if self._ready:
             return self._client
         with self._opening:
             if self._closed:
-                raise Unavailable(f"The connection to Milvus at {self._where} has been closed.")
+                raise Unavailable(f"the connection to Milvus at {self._where} has been closed")
             if self._ready:
                 return self._client
             if self._away is not None and time.monotonic() < self._away[0]:
@@ -133,8 +135,6 @@ class Connection:
             client = self._new_client()
             self.lite = "lite" in client.get_server_version(timeout=SECONDS)
             return client
-        if not Path(self._path).parent.is_dir():
-            raise ConfigError(f"The folder of {self._where} does not exist, so Milvus cannot keep its data there.")
         with _embedding:
             client = self._new_client()
             _embedded[self._path] += 1
@@ -159,12 +159,15 @@ class Connection:
             self._create(client)
         fields = {field["name"]: field for field in client.describe_collection(self._name, timeout=SECONDS)["fields"]}
         if not {"id", "content", "part", "vector"} <= fields.keys() or not fields["id"].get("is_primary"):
-            raise ConfigError(f"The collection {self._name} of Milvus at {self._where} belongs to another program.")
+            raise ConfigError(
+                f"the collection {self._name} of Milvus at {self._where} was made by another program; drop it there, "
+                "or choose another `uri`"
+            )
         held = int(fields["vector"]["params"].get("dim", 0))
         if held != self._dimensions:
             raise ConfigError(
-                f"The collection {self._name} of Milvus at {self._where} has vectors of {held} numbers, not of "
-                f"{self._dimensions}."
+                f"the collection {self._name} of Milvus at {self._where} has vectors of {held} numbers, not of "
+                f"{self._dimensions}; drop it there, or choose another `uri`"
             )
         if not client.list_indexes(
             self._name, field_name="vector", timeout=SECONDS
@@ -217,31 +220,28 @@ class Connection:
             client.drop_collection(name, timeout=SECONDS)
 
     def _unavailable(self, error: Exception) -> Unavailable:
-        hint = " (does another program have it open?)" if self._path is not None and self._client is None else ""
-        return Unavailable(f"Milvus at {self._where} does not answer: {_cause(error)}{hint}")
+        if self._path is not None and self._client is None:
+            return Unavailable(f"Milvus cannot open {self._where}; perhaps another program has it open")
+        return Unavailable(f"Milvus at {self._where} {trouble(error)}")
+
+
+def trouble_at(uri: str, token: str) -> str | None:
+    """Ask whether the server at `uri` is there, for want of an index that does: a sentence if it is not."""
+    if "://" not in uri:  # milvus-lite is opened by who needs it
+        return None
+    connection = Connection(uri, "memes", 1, token)
+    try:
+        connection.connect()
+    except Unavailable as error:
+        return str(error)
+    finally:
+        connection.close()
+    return None
 
 
 def expression(field: str, values: Ids) -> str:
     """A filter. Its values are written out, for milvus-lite ignores template parameters."""
     return f"{field} in {values.tolist()}"
-
-
-def _libraries(embedded: bool) -> tuple[Any, tuple[type[Exception], ...]]:
-    """pymilvus, quiet, and the exceptions it lets out."""
-    os.environ.setdefault("GRPC_VERBOSITY", "NONE")  # read when gRPC is first imported
-    try:
-        import grpc
-        import pymilvus
-
-        if embedded:
-            import_module("milvus_lite")
-    except ImportError as error:
-        raise ConfigError(
-            f"The index milvus needs more packages ({error}): pip install -r requirements-milvus.txt."
-        ) from error
-    for name in ("pymilvus", "milvus_lite", "grpc"):  # after their import, which sets levels of its own
-        logging.getLogger(name).setLevel(logging.CRITICAL)  # they log what they raise, with a traceback
-    return pymilvus, (pymilvus.MilvusException, grpc.RpcError, TimeoutError)
 
 
 def _stop_embedded(path: str) -> None:
@@ -255,10 +255,3 @@ def _stop_embedded(path: str) -> None:
 
 def _give_up(error: Exception) -> bool:
     raise error
-
-
-def _cause(error: Exception) -> str:
-    """The first line of what went wrong."""
-    details = getattr(error, "details", None)  # of gRPC's errors
-    said = details() if callable(details) else getattr(error, "message", "") or str(error)
-    return (str(said).strip() or type(error).__name__).splitlines()[0][:300]

@@ -9,6 +9,7 @@ import math
 import msgspec
 
 from memesearch.errors import ConfigError
+from memesearch.search.index.base import Effort
 
 VECTORS_PER_LIST = 512  # searched per probe, on average
 MOST_LISTS = 8192
@@ -19,6 +20,9 @@ MUTABLE_SHARE = 0.1  # of the memory, at most
 ROW_OVERHEAD = 118  # of a mutable row: its id, and its place in a dictionary
 TRAINING_ROWS = 2**17
 RERANKED = {1: 2000, 2: 300}  # rows whose exact score is computed, by bits; the fewer bits, the more are needed
+SHARES = [1 / 128, 1 / 64, 1 / 32, 1 / 16, 1 / 8, 1 / 4, 1 / 2, 1.0]
+DEPTHS = [1, 2, 4]  # times the usual number of candidates that are ranked exactly
+SCANNED_US, RANKED_US = 0.035, 1.7  # microseconds of a row, by its code and exactly (bench/index.py)
 
 
 class Plan(msgspec.Struct, frozen=True):
@@ -56,8 +60,9 @@ class Plan(msgspec.Struct, frozen=True):
         return int(vectors * (2 * self.dimensions + 8) + self.memory_bytes(vectors))
 
     def describe(self, vectors: int) -> str:
+        bits = "1 bit" if self.bits == 1 else f"{self.bits} bits"
         return (
-            f"{vectors:,} vectors of {self.dimensions} numbers at {self.bits} bits: about "
+            f"{vectors:,} vectors of {self.dimensions} numbers at {bits} a number: about "
             f"{megabytes(self.memory_bytes(vectors)):,} MB of memory, {megabytes(self.building_bytes(vectors)):,} MB "
             f"more for a while when parts are merged, {megabytes(self.disk_bytes(vectors)):,} MB of disk"
         )
@@ -65,6 +70,12 @@ class Plan(msgspec.Struct, frozen=True):
 
 def megabytes(count: int) -> int:
     return math.ceil(count / 2**20)
+
+
+def efforts_for(bits: int, rows: int) -> list[Effort]:
+    """How far to look in a compact index of so many rows, from the cheapest to everything."""
+    efforts = [Effort(share, depth * RERANKED[bits]) for share in SHARES for depth in DEPTHS]
+    return sorted(efforts, key=lambda effort: effort.share * rows * SCANNED_US + effort.reranked * RANKED_US)
 
 
 def lists_for(rows: int) -> int:
