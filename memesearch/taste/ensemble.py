@@ -1,0 +1,276 @@
+"""Training of the ensemble: all members at once, as one batched computation.
+
+Members differ in their start, the order of labels, and the labels that they are stopped by: each holds out one fold of
+pictures of its own and keeps the weights that explain those best. A member's run does not depend on the
+others: trained alone, with the same seed, it comes out the same but for rounding.
+"""
+
+import time
+from dataclasses import dataclass, replace
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+from torch.nn.functional import silu, softplus
+
+from memesearch.taste.components import Components, principal_components
+from memesearch.taste.held_out import folds
+from memesearch.taste.labels import Labels
+from memesearch.taste.likelihood import INTERCEPT_DEVIATION
+from memesearch.taste.model import Groups, Vectors
+from memesearch.taste.network import Members
+
+Parameters = dict[str, Tensor]
+
+
+@dataclass(frozen=True)
+class Settings:
+    """How members are made and trained. `width`: of the hidden layer. `patience`: epochs without a better one."""
+
+    members: int = 16
+    width: int = 64
+    dropout: float = 0.1
+    rate: float = 3e-4
+    decay: float = 0.2
+    batch: int = 8
+    epochs: int = 60
+    patience: int = 6
+    held_out: int = 6  # one fold in so many; 0 holds nothing out and runs all epochs
+
+
+@dataclass(frozen=True)
+class Task:
+    """Labels in tensors; one line each. `lower`, `upper`: [l, 2], how often c1 and c2 - c1 are in the cut points."""
+
+    first: Tensor  # int64 [l], rows of features
+    second: Tensor  # int64 [l]; the same as `first` for decisions
+    pair: Tensor  # [l], 1 or 0
+    mirror: Tensor  # [l], 1 or -1
+    lower: Tensor
+    upper: Tensor
+    bounded: Tensor  # [l], 1 where there is an upper cut point
+
+
+@dataclass(frozen=True)
+class Plan:
+    """What each member learns from and is stopped by: lines of a task, per member."""
+
+    numbers: list[int]
+    learn: list[NDArray[np.int64]]
+    test: list[NDArray[np.int64]]
+    shortest: int  # labels that an epoch shows each member
+
+    def alone(self, member: int) -> "Plan":
+        """One member of it, which sees just what it would see beside the others."""
+        return Plan([self.numbers[member]], [self.learn[member]], [self.test[member]], self.shortest)
+
+
+def train(
+    vectors: Vectors, labels: Labels, groups: Groups, seed: int, device: str, settings: Settings | None = None
+) -> tuple[Components, Members, dict[str, Any]]:
+    """Components, the trained members, and a report. See `TasteModel.fit` for the arguments."""
+    started = time.perf_counter()
+    settings = settings or Settings()
+    components = principal_components(vectors)
+    scale = np.float32(np.sqrt(components.directions.shape[1]))  # inputs of about 1 each in the mean square
+    components = replace(components, directions=components.directions * scale)
+    features = components.project(vectors)
+    plan = make_plan(labels, groups, settings, seed)
+    where = pick(device)
+    members, report = run(features, labels, plan, settings, seed, where)
+    middle = members.score(features).mean(axis=1).astype(np.float32)
+    members = replace(members, output_bias=members.output_bias - middle, intercept=members.intercept + middle)
+    about = {"seconds": time.perf_counter() - started, "device": where.type, "members": settings.members}
+    counts = {"pairs": len(labels.first), "decisions": len(labels.item), "components": features.shape[1]}
+    return components, members, {**about, **counts, **report}
+
+
+def pick(device: str) -> torch.device:
+    if device == "auto":
+        device = "cuda" if torch.cuda.is_available() else "cpu"
+    return torch.device(device)
+
+
+def make_plan(labels: Labels, groups: Groups, settings: Settings, seed: int) -> Plan:
+    """Each member holds out one fold of a dealing of its own; where no split can be made, it learns from all."""
+    everything = np.arange(len(labels))
+    learn, test = [], []
+    for member in range(settings.members):
+        splits = folds(labels, groups, settings.held_out, seed * 1000 + member) if settings.held_out else []
+        learn.append(np.flatnonzero(np.concatenate(splits[0].learn)) if splits else everything)
+        test.append(np.flatnonzero(np.concatenate(splits[0].test)) if splits else everything[:0])
+    return Plan(list(range(settings.members)), learn, test, min(len(lines) for lines in learn))
+
+
+def task_of(labels: Labels, where: torch.device) -> Task:
+    """All labels in one form: pairs, then decisions. See likelihood.py for the two rows of a graded answer."""
+    decisions, grade = len(labels.item), np.abs(labels.grade)
+    much, little, equal = (labels.graded & (grade == value) for value in (2, 1, 0))
+    lower = np.stack([much * 1.0 + little - equal, much], axis=1)
+    upper = np.stack([little * 1.0 + equal, little], axis=1)
+    none = np.zeros(decisions)
+    mirror = np.concatenate([np.where(labels.grade < 0, -1.0, 1.0), np.where(labels.kept, 1.0, -1.0)])
+
+    def tensor(values: NDArray[np.generic], kind: torch.dtype = torch.float32) -> Tensor:
+        return torch.from_numpy(np.ascontiguousarray(values)).to(where, kind)
+
+    return Task(
+        tensor(np.concatenate([labels.first, labels.item]), torch.int64),
+        tensor(np.concatenate([labels.second, labels.item]), torch.int64),
+        tensor(np.concatenate([np.ones(len(grade)), none])),
+        tensor(mirror),
+        tensor(np.concatenate([lower, np.zeros((decisions, 2))])),
+        tensor(np.concatenate([upper, np.zeros((decisions, 2))])),
+        tensor(np.concatenate([little | equal, none])),
+    )
+
+
+def first_weights(members: list[int], inputs: int, width: int, seed: int, where: torch.device) -> Parameters:
+    """As `torch.nn.Linear` starts, uniform; from the seed and the member's number."""
+    made: dict[str, list[NDArray[np.float32]]] = {"hidden": [], "hidden_bias": [], "output": []}
+    for member in members:
+        random = np.random.default_rng([seed, member, 1])
+        for name, shape, fan in (
+            ("hidden", (inputs, width), inputs),
+            ("hidden_bias", (1, width), inputs),
+            ("output", (width, 1), width),
+        ):
+            made[name].append(random.uniform(-1, 1, shape).astype(np.float32) / np.float32(np.sqrt(max(fan, 1))))
+    start = {name: torch.from_numpy(np.stack(parts)).to(where) for name, parts in made.items()}
+    start["intercept"] = torch.zeros(len(members), 1, device=where)
+    start["cuts"] = torch.zeros(len(members), 2, device=where)  # logarithms of c1 and c2 - c1
+    return {name: value.requires_grad_() for name, value in start.items()}
+
+
+def scores(parameters: Parameters, inputs: Tensor) -> Tensor:
+    """[m, l] of inputs [m, l, k]."""
+    entering = torch.baddbmm(parameters["hidden_bias"], inputs, parameters["hidden"])
+    return torch.bmm(silu(entering), parameters["output"]).squeeze(2)
+
+
+def losses(parameters: Parameters, task: Task, lines: Tensor, first: Tensor, second: Tensor) -> Tensor:
+    """Negative log likelihood of each line, [m, l]. `lines`: int64 [m, l]; `first`, `second`: inputs, [m, l, k]."""
+    count = lines.shape[1]
+    both = scores(parameters, torch.cat([first, second], dim=1))
+    pair = task.pair[lines]
+    felt = both[:, :count] - pair * both[:, count:] + (1 - pair) * parameters["intercept"]
+    felt = felt * task.mirror[lines]
+    cuts = parameters["cuts"].exp().unsqueeze(2)
+    lower = torch.matmul(task.lower[lines], cuts).squeeze(2)
+    upper = torch.matmul(task.upper[lines], cuts).squeeze(2)
+    bounded = task.bounded[lines]
+    between = torch.where(bounded > 0, upper - lower, 1.0).clamp_min(1e-6)
+    return softplus(lower - felt) + bounded * (softplus(felt - upper) - torch.log(-torch.expm1(-between)))
+
+
+def run(
+    features: Vectors, labels: Labels, plan: Plan, settings: Settings, seed: int, where: torch.device
+) -> tuple[Members, dict[str, Any]]:
+    """Train the members of `plan`; all steps are one computation over [member, line, number]."""
+    task, inputs = task_of(labels, where), torch.from_numpy(features).to(where)
+    parameters = first_weights(plan.numbers, features.shape[1], settings.width, seed, where)
+    named = [
+        {"params": [parameters["hidden"], parameters["output"]], "weight_decay": settings.decay},
+        {"params": [parameters[name] for name in ("hidden_bias", "intercept", "cuts")], "weight_decay": 0.0},
+    ]
+    optimiser = torch.optim.AdamW(named, lr=settings.rate, fused=True)
+    orders = [np.random.default_rng([seed, member, 2]) for member in plan.numbers]
+    stop = Stopping(parameters, task, inputs, plan, settings.patience)
+    history: list[dict[str, float]] = []
+    for epoch in range(settings.epochs):
+        loss = one_epoch(parameters, optimiser, task, inputs, plan, orders, settings)
+        held_out = stop.look(parameters, epoch)
+        history.append({"epoch": epoch + 1, "loss": loss, "held_out_loss": held_out})
+        if stop.over():
+            break
+    best = {name: value.detach().cpu().numpy() for name, value in stop.kept(parameters).items()}
+    members = Members(
+        best["hidden"], best["hidden_bias"][:, 0], best["output"][:, :, 0],
+        np.zeros(len(plan.numbers), np.float32), best["intercept"][:, 0],
+    )  # fmt: skip
+    return members, {"epochs": len(history), "best_epochs": stop.epochs(), "history": history}
+
+
+def one_epoch(
+    parameters: Parameters, optimiser: torch.optim.Optimizer, task: Task, inputs: Tensor,
+    plan: Plan, orders: list[np.random.Generator], settings: Settings,
+) -> float:  # fmt: skip
+    """Each member sees as many labels as the one with the fewest has, in its own order; the mean loss of a label."""
+    where, length = inputs.device, plan.shortest
+    order = torch.from_numpy(
+        np.stack([random.permutation(mine)[:length] for random, mine in zip(orders, plan.learn, strict=True)])
+    ).to(where)
+    dropped = round(settings.dropout * 256)  # of 256: bytes are cheaper to draw than fractions
+    drawn = np.stack([random.integers(0, 256, (length, 2, inputs.shape[1]), np.uint8) for random in orders])
+    masks = torch.from_numpy(drawn >= dropped).to(where)
+    inputs = inputs * (256 / (256 - dropped))
+    total = torch.zeros((), device=where)
+    for start in range(0, length, settings.batch):
+        lines = order[:, start : start + settings.batch]
+        mask = masks[:, start : start + settings.batch]
+        first, second = inputs[task.first[lines]] * mask[:, :, 0], inputs[task.second[lines]] * mask[:, :, 1]
+        loss = losses(parameters, task, lines, first, second).mean(dim=1).sum()
+        optimiser.zero_grad(set_to_none=True)
+        torch.autograd.backward(loss + prior(parameters) / length)
+        optimiser.step()
+        total += loss.detach() * lines.shape[1]
+    return float(total) / (length * len(orders))
+
+
+def prior(parameters: Parameters) -> Tensor:
+    """Negative log prior of intercepts and cut points, as in likelihood.py."""
+    logarithms = parameters["cuts"]
+    return (parameters["intercept"] / INTERCEPT_DEVIATION).square().sum() / 2 + (logarithms.exp() - logarithms).sum()
+
+
+class Stopping:
+    """Keeps each member's best weights; a member is over when `patience` epochs brought it nothing better."""
+
+    def __init__(self, parameters: Parameters, task: Task, inputs: Tensor, plan: Plan, patience: int) -> None:
+        self._task, self._inputs, self._patience = task, inputs, patience
+        longest = max(len(lines) for lines in plan.test)
+        self._any = longest > 0
+        padded = np.zeros((len(plan.test), longest), np.int64)
+        weight = np.zeros((len(plan.test), longest), np.float32)
+        for row, lines in enumerate(plan.test):
+            padded[row, : len(lines)], weight[row, : len(lines)] = lines, 1 / max(len(lines), 1)
+        self._lines = torch.from_numpy(padded).to(inputs.device)
+        self._weight = torch.from_numpy(weight).to(inputs.device)
+        self._tested = np.array([len(lines) > 0 for lines in plan.test])
+        self._best = np.full(len(plan.test), np.inf)
+        self._epoch = np.zeros(len(plan.test), np.int64)
+        self._over = np.zeros(len(plan.test), np.bool_)
+        self._kept = {name: value.detach().clone() for name, value in parameters.items()}
+
+    @torch.no_grad()
+    def look(self, parameters: Parameters, epoch: int) -> float:
+        """The mean loss of held-out labels; NaN-free: 0 where nothing is held out."""
+        if not self._any:
+            return 0.0
+        first, second = self._inputs[self._task.first[self._lines]], self._inputs[self._task.second[self._lines]]
+        each = losses(parameters, self._task, self._lines, first, second)
+        found = (each * self._weight).sum(dim=1).double().cpu().numpy()
+        better = (found < self._best) & ~self._over & self._tested
+        self._best = np.where(better, found, self._best)
+        self._epoch = np.where(better, epoch + 1, self._epoch)
+        self._over |= self._tested & (epoch + 1 - self._epoch >= self._patience)
+        chosen = torch.from_numpy(better).to(self._inputs.device)
+        for name, value in parameters.items():
+            self._kept[name] = torch.where(chosen.view(-1, *[1] * (value.ndim - 1)), value.detach(), self._kept[name])
+        return float(found[self._tested].mean())
+
+    def over(self) -> bool:
+        return bool(self._over.all())
+
+    def kept(self, parameters: Parameters) -> Parameters:
+        """The best weights; the last ones of members that hold nothing out."""
+        tested = torch.from_numpy(self._tested).to(self._inputs.device)
+        return {
+            name: torch.where(tested.view(-1, *[1] * (value.ndim - 1)), self._kept[name], value.detach())
+            for name, value in parameters.items()
+        }
+
+    def epochs(self) -> list[int]:
+        return [int(epoch) for epoch in self._epoch]
