@@ -10,17 +10,23 @@ import asyncio
 import contextlib
 import logging
 import os
+import signal
 import sys
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from contextlib import AbstractContextManager, AsyncExitStack, asynccontextmanager
 from pathlib import Path
+
+from memesearch.machine import one_thread_each, usable_cores
+
+if __name__ == "__main__":
+    one_thread_each()  # before the rest loads NumPy and FAISS
 
 import aiohttp
 import msgspec
 from aiohttp import web
 
 from memesearch.admission import Limit
-from memesearch.backend import api, files, protocol
+from memesearch.backend import api, files, protocol, proxy, status
 from memesearch.backend.parts import (
     BODIES,
     CONFIG,
@@ -31,14 +37,16 @@ from memesearch.backend.parts import (
     SEARCHER,
     STAGE,
 )
+from memesearch.backend.taste import ME, TASTE, Taste
 from memesearch.clip.client import ClipClient
 from memesearch.config import MseConfig
 from memesearch.errors import ConfigError, Unavailable
 from memesearch.library.ingest import Limits
 from memesearch.library.library import Library, Summary
 from memesearch.library.store import Store
-from memesearch.machine import usable_cores
-from memesearch.search.index.tiers import IndexSettings
+from memesearch.search.index.keeper import alone
+from memesearch.search.index.milvus_address import usable
+from memesearch.search.index.settings import IndexSettings
 from memesearch.search.live import LiveIndex
 from memesearch.search.query import Searcher
 from memesearch.search.rebuild import rebuild
@@ -59,19 +67,33 @@ async def open_library(config: MseConfig) -> AsyncIterator[Library]:
     """The library with its database and client, closed again at the end."""
     limits = Limits(config.decode_workers or usable_cores(), config.requests_in_flight)
     settings = index_settings(config, config.no_run_server)
-    async with Store.open(Path(config.db_path)) as store, aiohttp.ClientSession() as session:
+    async with AsyncExitStack() as stack:
+        if settings.folder is not None:
+            stack.enter_context(own_index(settings.folder, settings.uri))
+        store = await stack.enter_async_context(Store.open(Path(config.db_path)))
+        session = await stack.enter_async_context(aiohttp.ClientSession())
         library = Library(Path(config.files), store, ClipClient(config.clip_server, session), limits, settings)
-        try:
-            await library.open()
-            yield library
-        finally:
-            await library.close()
+        stack.push_async_callback(library.close)
+        await library.open()
+        yield library
+
+
+def index_folder(config: MseConfig) -> Path:
+    """Where the indexes of a database are kept, and what is known of one that Milvus keeps."""
+    return Path(config.db_path + ".index")
+
+
+def own_index(folder: Path, uri: str) -> AbstractContextManager[None]:
+    """Be the only program that changes the index. Raises ConfigError, also when Milvus could never be asked."""
+    if uri:
+        usable(uri)
+    return alone(folder)
 
 
 def index_settings(config: MseConfig, once: bool = False) -> IndexSettings:
     """What the configuration says of the index; who only indexes once keeps none."""
     return IndexSettings(
-        folder=None if once else Path(config.db_path + ".index"),
+        folder=None if once else index_folder(config),
         type=config.index.type,
         uri=config.index.uri,
         token=config.index.token,
@@ -82,20 +104,33 @@ def index_settings(config: MseConfig, once: bool = False) -> IndexSettings:
 
 async def rebuild_index(config: MseConfig) -> int:
     """`--rebuild-index`: fill the index from the database; broken off, the next call goes on."""
-    settings = index_settings(config)
+    if not os.path.isfile(config.db_path):
+        raise ConfigError(f"`db_path`: there is no database {config.db_path} to build an index of")
+    with own_index(index_folder(config), config.index.uri):
+        task = asyncio.create_task(fill_index(config))
+        for number in (signal.SIGINT, signal.SIGTERM):
+            asyncio.get_running_loop().add_signal_handler(number, task.cancel)
+        try:
+            await task
+        except asyncio.CancelledError:
+            print("stopped before the index was complete; the next --rebuild-index goes on from here", file=sys.stderr)
+            return 1
+    return 0
+
+
+async def fill_index(config: MseConfig) -> None:
     async with Store.open(Path(config.db_path)) as store:
         active = await store.active_model()
         if active is None:
             print("nothing is indexed yet, so there is nothing to build an index of")
-            return 0
-        index = LiveIndex(store, *active, settings)
+            return
+        index = LiveIndex(store, *active, index_settings(config))
         try:
-            await rebuild(index, Path(config.db_path + ".index"))
+            await rebuild(index, index_folder(config))
             stats = index.vectors.stats()
             print(f"{stats.contents} pictures ({stats.vectors} vectors) are in the {stats.kind} index")
         finally:
             await index.close()
-    return 0
 
 
 def read_predefined(path: str | None) -> dict[str, list[float]]:
@@ -113,6 +148,10 @@ def make_app(config: MseConfig, library: Library, page: Path) -> web.Application
     app[BODIES] = Limit("bytes of requests", MAX_BODIES_BYTES)
     app[CONFIG], app[LIBRARY], app[PAGE] = config, library, page
     app[SEARCHER] = Searcher(library.store, library.client, read_predefined(config.predefined_embeddings))
+    if config.taste is not None:
+        if ME in app[SEARCHER].predefined:
+            raise ConfigError(f"`predefined_embeddings` has a direction named {ME!r}, which `taste` brings; rename it")
+        app[TASTE] = Taste(Path(config.taste))
     folder = Path(config.thumbnails) if config.thumbnails else None
     if folder is not None and config.thumbnail_formats:
         check(folder, library.root)
@@ -121,7 +160,7 @@ def make_app(config: MseConfig, library: Library, page: Path) -> web.Application
         app[STAGE] = ThumbnailStage(thumbnailer, library.indexing)
         library.news.append(app[STAGE].news)
     app.cleanup_ctx.append(background_work)
-    for routes in (protocol, api, files):
+    for routes in (protocol, api, status, files, proxy):
         routes.add_routes(app)
     return app
 
@@ -184,7 +223,7 @@ async def main(config: MseConfig) -> int:
         if config.no_run_server:
             task = asyncio.create_task(index_once(library))
             with contextlib.suppress(NotImplementedError):
-                asyncio.get_running_loop().add_signal_handler(15, task.cancel)
+                asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, task.cancel)
             try:
                 return await task
             except asyncio.CancelledError:

@@ -1,5 +1,6 @@
 """The documentation is held to the code."""
 
+import json
 import re
 from pathlib import Path
 
@@ -7,6 +8,8 @@ import msgspec
 import pytest
 
 from memesearch.config import ClipServerConfig, Config, MseConfig, ThumbnailerConfig, load_config
+from memesearch.crawl.config import CrawlSettings
+from memesearch.rater.config import RaterConfig
 
 ROOT = Path(__file__).resolve().parents[1]
 DOCUMENTS = [ROOT / "README.md", ROOT / "CHANGELOG.md", ROOT / "demo/README.md", *sorted((ROOT / "docs").glob("*.md"))]
@@ -21,7 +24,12 @@ def documented_keys(program: str) -> dict[str, str]:
 
 @pytest.mark.parametrize(
     ("program", "kind"),
-    [("clip_server.py", ClipServerConfig), ("mse.py", MseConfig), ("thumbnailer.py", ThumbnailerConfig)],
+    [
+        ("clip_server.py", ClipServerConfig),
+        ("mse.py", MseConfig),
+        ("thumbnailer.py", ThumbnailerConfig),
+        ("rater_config.json", RaterConfig),
+    ],
 )
 def test_the_tables_of_keys_equal_the_config_classes(program: str, kind: type[Config]) -> None:
     expected = {
@@ -35,18 +43,48 @@ def test_the_shipped_configs_can_be_used() -> None:
     load_config(ROOT / "clip_server_config.json", ClipServerConfig)
     load_config(ROOT / "mse_config.json", MseConfig)
     load_config(ROOT / "thumbnailer_config.json", ThumbnailerConfig)
+    assert load_config(ROOT / "meme-rater/rater_config.json", RaterConfig).pictures().no_run_server
+
+
+def test_every_key_of_the_crawler_is_documented() -> None:
+    text = (ROOT / "docs/configuration.md").read_text("utf-8").split("\n## crawl")[1]
+    rows = re.findall(r"^\| `(\w+)` \| (.*?) \|", text, re.MULTILINE)
+    defaults = {field.name: field.default for field in msgspec.structs.fields(CrawlSettings)}
+    assert {name: json.loads(value) for name, value in rows} == defaults
 
 
 def test_every_route_is_documented() -> None:
     text = (ROOT / "docs/http-api.md").read_text("utf-8")
-    sources = [ROOT / "memesearch/clip/routes.py", *(ROOT / "memesearch/backend").glob("*.py")]
+    rooms = ("backend", "rater/rating", "rater/processing", "rater/judging")
+    sources = [ROOT / "memesearch/clip/routes.py"]
+    sources += [path for room in rooms for path in (ROOT / "memesearch" / room).glob("*.py")]
     routes = {
-        route for source in sources for route in re.findall(r'add_(get|post)\("([^"]+)"', source.read_text("utf-8"))
+        route
+        for source in sources
+        for route in re.findall(r'add_(get|post|put|delete)\("([^"]+)"', source.read_text("utf-8"))
     }
     assert len(routes) > 10
     for method, path in routes:
-        plain = re.sub(r"\{(\w+):[^}]*\}", r"{\1}", path)
+        plain = re.sub(r"\{(\w+):(?:[^{}]|\{[^}]*\})*\}", r"{\1}", path)
         assert f"`{method.upper()} {plain}`" in text
+
+
+def test_every_metric_of_the_backend_is_documented_under_the_name_it_has() -> None:
+    documented = (ROOT / "docs/operations.md").read_text("utf-8")
+    source = (ROOT / "memesearch/backend/parts.py").read_text("utf-8")
+    metrics = re.findall(r'(Counter|Gauge|Histogram)\(\s*"(mse_\w+)"', source)
+    assert len(metrics) > 10
+    for kind, name in metrics:
+        assert f"`{name}{'_total' if kind == 'Counter' else ''}`" in documented
+
+
+def test_every_metric_of_the_rater_is_documented_under_the_name_it_has() -> None:
+    documented = (ROOT / "docs/memethresher.md").read_text("utf-8")
+    for source in (ROOT / "memesearch/rater").rglob("*.py"):
+        for kind, name in re.findall(r'(Counter|Gauge|Histogram)\(\s*"(\w+)"', source.read_text("utf-8")):
+            assert f"`{name}{'_total' if kind == 'Counter' else ''}" in documented
+        for name in re.findall(r"# TYPE (meme_\w+)", source.read_text("utf-8")):
+            assert f"`{name}" in documented
 
 
 def test_the_readmes_first_two_commands_are_run_and_test() -> None:

@@ -1,5 +1,5 @@
 /**
- * Builds the page into `static/`: node src/build.js, from any folder. Reads `frontend_config.json`
+ * Builds the pages into `static/`: node src/build.js, from any folder. Reads `frontend_config.json`
  * at the top of the project. Names of scripts and styles hold a hash of their content, so they may
  * be cached for ever. Nothing is written unless everything could be built.
  */
@@ -15,6 +15,13 @@ import { readConfig } from "./lib/config.js";
 const source = dirname(fileURLToPath(import.meta.url));
 const target = join(source, "..", "static");
 const configFile = join(source, "..", "..", "frontend_config.json");
+
+/** Each page is bundled by itself, so that none carries what only another one needs. */
+const PAGES = [
+  { page: "index.html", entry: "app.js", template: "index.html", style: "main" },
+  { page: "rate.html", entry: "rate/rate.js", template: "rate/index.html", style: "rate" },
+  { page: "queue.html", entry: "queue/queue.js", template: "queue/index.html", style: "queue" },
+];
 
 /**
  * Leaves out what the page has no use for: Svelte's branches for development, a quarter of the
@@ -53,12 +60,13 @@ function partsOf(metafile, path, found = new Set()) {
 const escapeHtml = (text) => text.replace(/[&<>"']/g, (character) => `&#${character.charCodeAt(0)};`);
 
 /**
+ * @param {string} entry
  * @param {import("./lib/config.js").Config} config
  */
-function bundle(config) {
+function bundle(entry, config) {
   return esbuild.build({
     absWorkingDir: source,
-    entryPoints: ["app.js"],
+    entryPoints: [entry],
     bundle: true,
     minify: true,
     write: false,
@@ -95,30 +103,45 @@ function fill(template, values) {
 }
 
 /**
+ * @param {Map<string, string | Uint8Array>} files
+ * @param {string} name
+ * @param {string} ending
+ * @param {string} content
+ * @returns {string} the name it has got
+ */
+function addHashed(files, name, ending, content) {
+  const hashed = `${name}-${createHash("sha256").update(content).digest("hex").slice(0, 8)}${ending}`;
+  files.set(hashed, content);
+  return hashed;
+}
+
+/**
+ * @param {Map<string, string | Uint8Array>} files gets the page, its scripts and its style
+ * @param {(typeof PAGES)[number]} what
+ * @param {import("./lib/config.js").Config} config
+ * @param {Record<string, string>} shared names of files that all pages use
+ */
+async function addPage(files, { page, entry, template, style }, config, shared) {
+  const { outputFiles, metafile } = await bundle(entry, config);
+  for (const file of outputFiles) files.set(basename(file.path), file.contents);
+  const main = Object.keys(metafile.outputs).find((path) => metafile.outputs[path].entryPoint === entry) ?? "";
+  const css = sass.compile(join(source, "styles", `${style}.scss`), { style: "compressed" }).css;
+  const names = { ...shared, [basename(entry)]: basename(main), [`${style}.css`]: addHashed(files, style, ".css", css) };
+  const html = fill(await readFile(join(source, template), "utf8"), { ...config, ...names });
+  const parts = [...partsOf(metafile, main)].map((part) => `<link rel="modulepreload" href="static/${basename(part)}" />`);
+  files.set(page, html.replace("<!-- parts -->", parts.join("\n    ")));
+}
+
+/**
  * @param {import("./lib/config.js").Config} config
  * @returns {Promise<Map<string, string | Uint8Array>>} files by name
  */
 export async function buildPage(config) {
-  const { outputFiles, metafile } = await bundle(config);
-  const files = new Map(outputFiles.map((file) => [basename(file.path), file.contents]));
-  const names = {};
-  let parts = [];
-  for (const [path, { entryPoint }] of Object.entries(metafile.outputs)) {
-    if (entryPoint !== "app.js") continue;
-    names[entryPoint] = basename(path);
-    parts = [...partsOf(metafile, path)].map((part) => basename(part));
-  }
-  const add = (name, ending, content) => {
-    names[name + ending] = `${name}-${createHash("sha256").update(content).digest("hex").slice(0, 8)}${ending}`;
-    files.set(names[name + ending], content);
-  };
-  add("main", ".css", sass.compile(join(source, "styles", "main.scss"), { style: "compressed" }).css);
+  const files = new Map();
   // Not a module: it must run before the first paint.
   const theme = await esbuild.transform(await readFile(join(source, "theme.js"), "utf8"), { minify: true });
-  add("theme", ".js", theme.code);
-  const page = fill(await readFile(join(source, "index.html"), "utf8"), { ...config, ...names });
-  const preloads = parts.map((part) => `<link rel="modulepreload" href="static/${part}" />`).join("\n    ");
-  files.set("index.html", page.replace("<!-- parts -->", preloads));
+  const shared = { "theme.js": addHashed(files, "theme", ".js", theme.code) };
+  for (const page of PAGES) await addPage(files, page, config, shared);
   files.set("manifest.webmanifest", manifest(config));
   for (const asset of await readdir(join(source, "assets"))) files.set(asset, await readFile(join(source, "assets", asset)));
   return files;

@@ -45,3 +45,9 @@ test("a score that is none is left out", () => {
   assert.equal(format.scoreText(0.31249), "0.312");
   for (const score of [null, undefined, NaN]) assert.equal(format.scoreText(score), "");
 });
+
+test("what a server says becomes a sentence", () => {
+  assert.equal(format.asSentence("the disk is full"), "The disk is full.");
+  assert.equal(format.asSentence("Try again!"), "Try again!");
+  assert.equal(format.asSentence(""), ".");
+});

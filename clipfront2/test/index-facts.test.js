@@ -26,6 +26,14 @@ test("a compact index says how it is made and how much it finds", () => {
   assert.equal(facts.get("Problem"), "the disk is full");
 });
 
+test("an index that is being built says how far it is", () => {
+  const building = { state: "building", done: 3000, total: 10_000, rate: 350, seconds_left: 20 };
+  assert.equal(new Map(indexFacts({ ...EXACT, building })).get("Building"), "3,000 of 10,000 pictures, about 20 seconds left");
+  const begun = { ...building, rate: 0, seconds_left: null };
+  assert.equal(new Map(indexFacts({ ...EXACT, building: begun })).get("Building"), "3,000 of 10,000 pictures");
+  assert.ok(!new Map(indexFacts(EXACT)).has("Building"));
+});
+
 test("Milvus keeps its memory to itself", () => {
   assert.ok(!new Map(indexFacts({ ...EXACT, kind: "milvus", memory_bytes: null })).has("Memory"));
 });

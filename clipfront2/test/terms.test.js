@@ -1,6 +1,6 @@
 import assert from "node:assert/strict";
 import { test } from "node:test";
-import { describeTerms, inOrder, joinTerms, makeTerm, requestTerms, splitTerms, tidyWeight } from "../src/lib/terms.js";
+import { describeTerms, inOrder, joinTerms, makeTerm, requestTerms, sorted, splitTaste, splitTerms, tasteTerm, tidyWeight } from "../src/lib/terms.js";
 
 test("weights are numbers within ten, with two decimals", () => {
   assert.equal(tidyWeight("-0.5"), -0.5);
@@ -47,4 +47,20 @@ test("the request names each kind as the server does and leaves out what weighs 
 
 test("a query can be read aloud", () => {
   assert.equal(describeTerms([makeTerm("text", "cat"), makeTerm("text", "dog", -1), makeTerm("file", "a/b.jpg")]), "cat, not dog, Like b.jpg");
+});
+
+test("the taste is a term only while it weighs something or sorts", () => {
+  assert.deepEqual(tasteTerm(0, false), []);
+  assert.deepEqual(tasteTerm(-0.5, false), [makeTerm("me", "Me", -0.5)]);
+  assert.deepEqual(splitTaste([makeTerm("text", "cat"), ...tasteTerm(0, true)]), { rest: [makeTerm("text", "cat")], weight: 0, sorts: true });
+});
+
+test("a taste that only sorts is no direction to search in", () => {
+  const terms = [makeTerm("text", "cat"), ...tasteTerm(0, true)];
+  assert.ok(sorted(terms));
+  assert.deepEqual(requestTerms(terms), [{ text: "cat", weight: 1 }]);
+  assert.deepEqual(requestTerms(tasteTerm(-1, false)), [{ predefined_embedding: "Me", weight: -1 }]);
+  assert.equal(describeTerms(terms), "cat, sorted by Me");
+  assert.equal(describeTerms(tasteTerm(0, true)), "pictures sorted by Me");
+  assert.equal(describeTerms(tasteTerm(-1, false)), "not Me");
 });

@@ -1,6 +1,6 @@
 import assert from "node:assert/strict";
 import { test } from "node:test";
-import { makeTerm } from "../src/lib/terms.js";
+import { makeTerm, tasteTerm } from "../src/lib/terms.js";
 import { readUrl, writeUrl } from "../src/lib/url.js";
 
 const VECTOR = Buffer.from(new Uint16Array(64).fill(0x3c00).buffer).toString("base64url");
@@ -62,4 +62,17 @@ test("names that every object has are no terms", () => {
 
 test("the empty query has an empty address", () => {
   assert.equal(writeUrl([]), "");
+});
+
+test("the taste's weight and the order by it stand in the address", () => {
+  assert.equal(writeUrl([makeTerm("text", "cat"), ...tasteTerm(-0.5, true)]), "?q=cat&me=-0.5&sort=me");
+  for (const taste of [tasteTerm(0.7, false), tasteTerm(0, true), tasteTerm(-2, true)]) {
+    const terms = [makeTerm("text", "cat"), ...taste, makeTerm("vector", VECTOR, 0.5)];
+    assert.deepEqual(thereAndBack(terms), terms);
+  }
+});
+
+test("a taste that cannot be read weighs nothing", () => {
+  assert.deepEqual(readUrl("?me=much&sort=size", "").terms, []);
+  assert.deepEqual(readUrl("?me=99", "").terms, tasteTerm(10, false));
 });

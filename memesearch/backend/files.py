@@ -1,6 +1,5 @@
 """Serving files: the library's pictures, thumbnails when there are some, and the page's own."""
 
-import mimetypes
 import os
 from pathlib import Path
 
@@ -8,24 +7,9 @@ from aiohttp import web
 
 from memesearch.backend.parts import CONFIG, LIBRARY, PAGE
 from memesearch.errors import NotFound
+from memesearch.inside import PAGE_FILE, SAFE, content_type, find, send
 from memesearch.library.library import Library
 from memesearch.thumbs.formats import NAME, thumbnail_id
-
-SAFE = {
-    "X-Content-Type-Options": "nosniff",
-    "Content-Security-Policy": "default-src 'none'; sandbox",  # a picture opened by itself runs nothing
-}
-TYPES = {
-    ".jxl": "image/jxl",
-    ".avif": "image/avif",
-    ".heic": "image/heic",
-    ".heif": "image/heif",
-    ".webp": "image/webp",
-    ".jfif": "image/jpeg",
-    ".jpe": "image/jpeg",
-    ".mpo": "image/jpeg",
-    ".apng": "image/apng",
-}
 
 
 async def picture(request: web.Request) -> web.StreamResponse:
@@ -55,8 +39,7 @@ async def thumbnail(request: web.Request) -> web.StreamResponse:
 
 
 async def page_file(request: web.Request) -> web.StreamResponse:
-    headers = {"X-Content-Type-Options": "nosniff", "Cache-Control": "no-cache"}
-    return send(request.app[PAGE], request.match_info["path"], headers)
+    return send(request.app[PAGE], request.match_info["path"], PAGE_FILE)
 
 
 async def check_source(library: Library, file: str, thumbnail_path: str) -> None:
@@ -72,31 +55,6 @@ async def check_source(library: Library, file: str, thumbnail_path: str) -> None
         or (info.st_mtime_ns, info.st_size) != known[1:]
     ):
         raise NotFound("there is no such thumbnail any more")
-
-
-def content_type(path: str) -> str:
-    suffix = os.path.splitext(path)[1].lower()
-    return TYPES.get(suffix) or mimetypes.guess_type("x" + suffix)[0] or "application/octet-stream"
-
-
-def send(root: Path, path: str, headers: dict[str, str]) -> web.FileResponse:
-    """A file below `root` with ranges, ETag and Last-Modified. Raises NotFound for anything else."""
-    return web.FileResponse(find(root, path, root), headers=headers)
-
-
-def find(root: Path, path: str, *allowed: Path) -> str:
-    """Where `root / path` really is, if that is a file below one of `allowed`. Raises NotFound."""
-    try:
-        target = os.path.realpath(root / path)
-        if (
-            os.path.isfile(target)
-            and os.access(target, os.R_OK)
-            and any(os.path.commonpath([real, target]) == real for real in map(os.path.realpath, allowed))
-        ):
-            return target
-    except ValueError:  # a NUL byte in the name
-        pass
-    raise NotFound("there is no such file")
 
 
 def add_routes(app: web.Application) -> None:

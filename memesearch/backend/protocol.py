@@ -5,6 +5,7 @@ from typing import Annotated
 import msgspec
 from aiohttp import web
 
+from memesearch.backend import taste
 from memesearch.backend.parts import (
     LIBRARY,
     MAX_RESULTS,
@@ -19,6 +20,7 @@ from memesearch.backend.parts import (
     thumbnails_of,
 )
 from memesearch.errors import BadRequest, NotFound
+from memesearch.inside import page
 from memesearch.library.records import Hit
 from memesearch.search.query import FEW, Numbers, Term, Terms
 from memesearch.thumbs.formats import thumbnail_id
@@ -85,6 +87,10 @@ async def ranked_files(app: web.Application, terms: list[Term], limit: int) -> l
     if not terms or limit == 0:
         return []
     index = index_of(app)
+    if any(term.predefined_embedding == taste.ME for term in terms):
+        problem = await taste.problem_of(app)
+        if problem and taste.TASTE in app:
+            raise NotFound(f"there is no predefined embedding named {taste.ME!r} now: {problem}")
     limit = min(limit, MAX_RESULTS)
     scores, contents = await app[SEARCHER].by_vector(terms, limit, index)
     count_query(terms)
@@ -99,12 +105,10 @@ async def ranked_files(app: web.Application, terms: list[Term], limit: int) -> l
 async def root(request: web.Request) -> web.StreamResponse:
     """`GET /`: the page for a browser, JSON for a program."""
     if "text/html" in request.headers.get("Accept", ""):
-        page = request.app[PAGE] / "index.html"
-        if not page.is_file():
-            raise NotFound("the page has not been built: run `make page`")
-        return web.FileResponse(page, headers={"Cache-Control": "no-cache"})
+        return page(request.app[PAGE], "index.html")
     index = request.app[LIBRARY].index
     counts = await request.app[LIBRARY].store.counts()
+    await taste.problem_of(request.app)
     return plain(
         {
             "n_total": counts["files"],

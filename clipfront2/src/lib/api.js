@@ -1,5 +1,5 @@
 /** Everything the page asks of the server. This file holds the only `fetch`. */
-import { requestTerms } from "./terms.js";
+import { requestTerms, sorted } from "./terms.js";
 import { withThumbnails } from "./thumbnails.js";
 
 const SENTENCES = {
@@ -49,14 +49,13 @@ async function readAnswer(response) {
 /**
  * @param {string} base address of the server, with a slash at its end
  * @param {typeof fetch} [send]
- * @param {string} [thumbs] address of the folder of thumbnails, with a slash at its end
  */
-export function makeApi(base, send = (...request) => fetch(...request), thumbs = `${base}thumbs/`) {
+export function makeCall(base, send = (...request) => fetch(...request)) {
   /**
    * @param {string} path
    * @param {RequestInit} [options]
    */
-  async function call(path, options) {
+  return async function call(path, options) {
     let response;
     try {
       response = await send(base + path, options);
@@ -65,7 +64,16 @@ export function makeApi(base, send = (...request) => fetch(...request), thumbs =
       throw new ApiError("The server cannot be reached. Check that it is running and that you are connected to it.", 0);
     }
     return readAnswer(response);
-  }
+  };
+}
+
+/**
+ * @param {string} base address of the server, with a slash at its end
+ * @param {typeof fetch} [send]
+ * @param {string} [thumbs] address of the folder of thumbnails, with a slash at its end
+ */
+export function makeApi(base, send, thumbs = `${base}thumbs/`) {
+  const call = makeCall(base, send);
 
   return {
     /**
@@ -74,7 +82,7 @@ export function makeApi(base, send = (...request) => fetch(...request), thumbs =
      * @returns {Promise<import("./results.js").Page>}
      */
     search: async (terms, { k, offset, signal }) => {
-      const body = JSON.stringify({ terms: requestTerms(terms), k, offset });
+      const body = JSON.stringify({ terms: requestTerms(terms), k, offset, ...(sorted(terms) && { sort: "taste" }) });
       const page = await call("api/search", { method: "POST", headers: { "Content-Type": "application/json" }, body, signal });
       return withThumbnails(page, thumbs);
     },

@@ -63,6 +63,11 @@ export function scoreText(score) {
   return typeof score === "number" && Number.isFinite(score) ? score.toFixed(3) : "";
 }
 
+/** @param {number | null | undefined} keep probability */
+export function keepText(keep) {
+  return typeof keep === "number" && Number.isFinite(keep) ? `${Math.round(keep * 100)} % keep` : "";
+}
+
 /**
  * What a picture is called where it cannot be seen: the words in it if there are any.
  * @param {{file: string, text?: string | null}} result
@@ -79,4 +84,9 @@ export function pictureName(result) {
  */
 export function safeColour(colour) {
   return typeof colour === "string" && /^#[0-9a-f]{6}$/i.test(colour) ? colour : null;
+}
+
+/** @param {string} message of the server, which has no capital and no full stop */
+export function asSentence(message) {
+  return `${message.slice(0, 1).toUpperCase()}${message.slice(1)}${/[.!?]$/.test(message) ? "" : "."}`;
 }

@@ -1,5 +1,5 @@
 /** What the server says of its index, in words. */
-import { count, counted } from "./format.js";
+import { count, counted, roughly } from "./format.js";
 
 /**
  * @typedef {{queries: "text" | "picture", sampled: number, at_10: number, at_100: number}} Recall
@@ -39,6 +39,10 @@ const KINDS = {
 export function indexFacts(index) {
   /** @type {[string, string][]} */
   const facts = [["Kind", KINDS[index.kind]?.(index) ?? index.kind]];
+  const { state, done, total, seconds_left: left } = index.building;
+  if (state === "building") {
+    facts.push(["Building", `${count(done)} of ${counted(total, "picture")}${left == null ? "" : `, ${roughly(left)} left`}`]);
+  }
   facts.push(["Holds", `${counted(index.contents, "picture")}, ${counted(index.vectors, "vector")}`]);
   if (index.memory_bytes != null) facts.push(["Memory", size(index.memory_bytes)]);
   if (index.disk_bytes) facts.push(["Disk", size(index.disk_bytes)]);

@@ -11,6 +11,8 @@ import { count, pace, roughly } from "./format.js";
  * @property {Work & {enabled: boolean}} ocr
  * @property {Work | null} [thumbnails] null when the server makes none
  * @property {import("./index-facts.js").Index | null} [index] null before anything is indexed
+ * @property {{name: string, model: string | null, problem: string | null} | null} [taste] null where none is configured
+ * @property {string[]} [views] which of the rater's views are configured: "rate", "queue"
  * @property {{state: string, message: string | null, model: string | null, model_id: string | null}} embedding_service
  *
  * @typedef {object} Progress

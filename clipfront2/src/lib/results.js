@@ -11,6 +11,7 @@
  * @property {number | null} vector_rank
  * @property {number | null} text_rank
  * @property {string | null} text
+ * @property {number | null} [keep] how probably the person keeps it, where results are sorted by that
  * @property {string} thumbnail what the addresses of its thumbnails begin with
  * @property {number} formats bit i: thumbnail format i of the page's `formats` is there
  * @property {Record<string, string>} [small] addresses of its thumbnails, by format

@@ -1,18 +1,21 @@
 /**
  * A query is a list of terms; its vector is the sum of weight × vector over them.
  *
- * @typedef {"text" | "file" | "vector"} Kind
+ * @typedef {"text" | "file" | "vector" | "me"} Kind
  * @typedef {object} Term
  * @property {Kind} kind
- * @property {string} value words, a picture's path, or a vector in base64url ("" while it is computed)
+ * @property {string} value words, a picture's path, a vector in base64url ("" while it is computed), or ME
  * @property {number} weight
  * @property {string} [key] tells terms apart on the page
  * @property {string} [preview] address of a small picture of an uploaded image
  * @property {boolean} [pending] its vector is still being computed
+ * @property {boolean} [sorts] of the person's taste: the results are sorted by it
  */
 import { fileName } from "./format.js";
 
 export const HEAVIEST = 10;
+/** What the server calls the direction of the person's taste. */
+export const ME = "Me";
 
 /**
  * @param {Kind} kind
@@ -22,6 +25,36 @@ export const HEAVIEST = 10;
  */
 export function makeTerm(kind, value, weight = 1) {
   return { kind, value, weight: tidyWeight(weight) };
+}
+
+/**
+ * The person's taste in a query: how much it weighs, which may be nothing, and whether it sorts what is found.
+ * @param {number} weight
+ * @param {boolean} sorts
+ * @returns {Term[]} none when it does neither
+ */
+export function tasteTerm(weight, sorts) {
+  if (!weight && !sorts) return [];
+  return [sorts ? { ...makeTerm("me", ME, weight), sorts } : makeTerm("me", ME, weight)];
+}
+
+/**
+ * The reverse of tasteTerm, for a query that was read from an address.
+ * @param {Term[]} terms
+ * @returns {{rest: Term[], weight: number, sorts: boolean}}
+ */
+export function splitTaste(terms) {
+  const taste = terms.filter((term) => term.kind === "me");
+  const weight = tidyWeight(taste.reduce((sum, term) => sum + term.weight, 0));
+  return { rest: terms.filter((term) => term.kind !== "me"), weight, sorts: sorted(terms) };
+}
+
+/**
+ * Whether the results are sorted by taste.
+ * @param {Term[]} terms
+ */
+export function sorted(terms) {
+  return terms.some((term) => term.sorts === true);
 }
 
 /**
@@ -71,7 +104,7 @@ export function inOrder(terms) {
  * @returns {object[]}
  */
 export function requestTerms(terms) {
-  const names = { text: "text", file: "file", vector: "embedding" };
+  const names = { text: "text", file: "file", vector: "embedding", me: "predefined_embedding" };
   return terms
     .filter((term) => term.weight !== 0 && term.value !== "")
     .map((term) => ({ [names[term.kind]]: term.value, weight: term.weight }));
@@ -92,5 +125,8 @@ export function termLabel(term) {
  * @returns {string}
  */
 export function describeTerms(terms) {
-  return terms.map((term) => (term.weight < 0 ? "not " : "") + termLabel(term)).join(", ");
+  const named = terms.filter((term) => term.kind !== "me" || term.weight !== 0);
+  const words = named.map((term) => (term.weight < 0 ? "not " : "") + termLabel(term)).join(", ");
+  if (!sorted(terms)) return words;
+  return words ? `${words}, sorted by ${ME}` : `pictures sorted by ${ME}`;
 }

@@ -1,5 +1,5 @@
 /** The terms that are being put together: the words in the box, the chips, images on their way. */
-import { inOrder, joinTerms, makeTerm, splitTerms } from "../lib/terms.js";
+import { inOrder, joinTerms, makeTerm, splitTaste, splitTerms, tasteTerm, tidyWeight } from "../lib/terms.js";
 import { keepPreview, keptPreview, makePreview } from "./images.js";
 
 const DEBOUNCE = 200;
@@ -12,7 +12,10 @@ export class Query {
   text = $state("");
   /** @type {Term[]} */
   chips = $state([]);
-  terms = $derived(joinTerms(this.text, this.chips));
+  /** How much the person's taste weighs, and whether it sorts what is found. */
+  taste = $state(0);
+  sorts = $state(false);
+  terms = $derived(inOrder([...joinTerms(this.text, this.chips), ...tasteTerm(this.taste, this.sorts)]));
 
   #embed;
   #onchange;
@@ -39,7 +42,10 @@ export class Query {
    * @param {Term[]} terms
    */
   take(terms) {
-    const { text, chips } = splitTerms(inOrder(terms));
+    const { rest, weight, sorts } = splitTaste(terms);
+    const { text, chips } = splitTerms(inOrder(rest));
+    this.taste = weight;
+    this.sorts = sorts;
     this.#embedding.clear();
     this.text = text;
     this.chips = chips.map((term) => this.#named(term));
@@ -64,6 +70,18 @@ export class Query {
   weigh(key, weight) {
     this.#patch(key, { weight });
     this.#changing();
+  }
+
+  /** @param {number} weight */
+  weighTaste(weight) {
+    this.taste = tidyWeight(weight);
+    this.#changing();
+  }
+
+  /** @param {boolean} on */
+  sortByTaste(on) {
+    this.sorts = on;
+    this.#changed();
   }
 
   /** @param {Term} term */

@@ -2,12 +2,15 @@ import { progressOf } from "../lib/progress.js";
 
 const BUSY = 2000;
 const QUIET = 15000;
+const PATIENCE = 1000;
 
 /** What the server is doing in the background, asked again and again while the page is in view. */
 export class StatusWatch {
   /** @type {import("../lib/progress.js").Status | null} */
   now = $state.raw(null);
   progress = $derived(progressOf(this.now));
+  /** What the page has on offer is known, or was waited for long enough: what is laid out now stays in its place. */
+  settled = $state(false);
   #api;
   /** @type {ReturnType<typeof setTimeout> | undefined} */
   #timer;
@@ -18,6 +21,7 @@ export class StatusWatch {
     document.addEventListener("visibilitychange", () => {
       if (!document.hidden) this.ask();
     });
+    setTimeout(() => (this.settled = true), PATIENCE);
     this.ask();
   }
 
@@ -28,6 +32,7 @@ export class StatusWatch {
     } catch {
       // A search says in words that the server is away; here the last known state stays.
     }
+    this.settled = true;
     clearTimeout(this.#timer);
     if (!document.hidden) this.#timer = setTimeout(() => this.ask(), this.progress ? BUSY : QUIET);
   }

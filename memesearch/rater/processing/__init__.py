@@ -1,0 +1,1 @@
+"""The queue of new pictures: keep, discard, later, undo; labels first, then files."""

@@ -1,0 +1,116 @@
+"""One training: what was said, how well a model learns it, the model as a checkpoint with its log."""
+
+import json
+import time
+from collections.abc import Iterator
+from contextlib import closing
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from memesearch.errors import ConfigError, NotEnoughLabels
+from memesearch.library.pool import read_pool
+from memesearch.rater.config import RaterConfig
+from memesearch.rater.database import RaterDatabase
+from memesearch.rater.examples import Examples, read_examples
+from memesearch.taste import checkpoint
+from memesearch.taste.groups import near_duplicate_groups
+from memesearch.taste.honest import held_out
+from memesearch.taste.labels import Labels
+from memesearch.taste.model import Groups
+
+FEWEST_FOR_CURVE = 64
+CURVE = (4, 2)  # the learning curve has a quarter and half of all labels, beside all
+
+
+@dataclass(frozen=True)
+class Trained:
+    """`folder` of the checkpoint; `summary`: lines for a person."""
+
+    folder: Path
+    summary: list[str]
+
+
+def models_folder(config: RaterConfig, dimension: str | None = None) -> Path:
+    """Where models of the whole taste, or of one dimension of it, are kept. Raises ConfigError."""
+    folder = Path(config.models)
+    if dimension is None:
+        return folder
+    if dimension not in config.dimensions:
+        known = ", ".join(config.dimensions) or "none"
+        raise ConfigError(f"`dimensions` does not have {dimension!r}; it has {known}")
+    if dimension != Path(dimension).name or dimension.startswith(".") or dimension == "current":
+        raise ConfigError(f"`dimensions`: {dimension!r} cannot be the name of a folder; choose another")
+    return folder / dimension
+
+
+def train(config: RaterConfig, kind: str, dimension: str | None = None) -> Trained:
+    """Fit, measure, store.
+
+    Raises:
+        ConfigError: a path of the configuration cannot be used, or nothing is indexed.
+        NotEnoughLabels: nothing was rated yet, or too little for this kind of model.
+    """
+    folder = models_folder(config, dimension)
+    pool = read_pool(Path(config.pictures().db_path))
+    with closing(RaterDatabase(Path(config.database))) as database:
+        examples = read_examples(database, pool, dimension)
+    if not len(examples.labels):
+        lost = f" ({examples.lost} speak of pictures whose vectors are gone)" if examples.lost else ""
+        raise NotEnoughLabels(
+            f"there are no answers to learn from{lost}; answer some pairs (rater_server.py), then train again"
+        )
+    groups = near_duplicate_groups(examples.vectors, config.duplicate_similarity)
+    model = checkpoint.new_model(kind)
+    report = model.fit(examples.vectors, examples.labels, groups)
+    history = report.pop("history", [])
+    curve = list(learning_curve(kind, examples, groups))
+    settings = {"kind": kind, "dimension": dimension, "duplicate_similarity": config.duplicate_similarity}
+    metrics = {"fit": report, "held_out": curve[-1], "lost": examples.lost, "labels": len(examples.labels)}
+    log = [{**settings, "model_id": pool.model_id, "at": time.time()}, *history, *curve]
+    stored = checkpoint.save(
+        folder, model, pool.model_id, metrics, settings,
+        direction=model.direction(examples.vectors), log="".join(json.dumps(line) + "\n" for line in log),
+    )  # fmt: skip
+    return Trained(stored, [*summary(examples, curve[-1]), f"stored as {stored}, which is now the current model"])
+
+
+def learning_curve(kind: str, examples: Examples, groups: Groups) -> Iterator[dict[str, Any]]:
+    """Held-out figures with the first labels alone, then with all; the last line is that of all."""
+    total = len(examples.labels)
+    shares = CURVE if total >= FEWEST_FOR_CURVE else ()
+    for labels in (*(oldest(examples.labels, share) for share in shares), examples.labels):
+        figures = held_out(lambda: checkpoint.new_model(kind), examples.vectors, labels, groups)
+        yield {"labels": len(labels), **figures}
+
+
+def oldest(labels: Labels, share: int) -> Labels:
+    """The first of pairs and of decisions, one in `share`."""
+    pairs, decisions = len(labels.first), len(labels.item)
+    return labels.only(np.arange(pairs) < pairs // share, np.arange(decisions) < decisions // share)
+
+
+def summary(examples: Examples, figures: dict[str, Any]) -> list[str]:
+    """What a person wants to know of a training, a line each."""
+    labels = examples.labels
+    lines = [
+        f"{len(labels.first)} answers and {len(labels.item)} decisions about {len(labels.items())} pictures"
+        + (f"; {examples.lost} more speak of pictures whose vectors are gone" if examples.lost else "")
+    ]
+    if "pair_accuracy" in figures:
+        right = figures["pair_accuracy"]
+        lines.append(
+            f"on pictures it never saw: {right['value']:.1%} of {figures['pairs']} pairs in the right order"
+            f" (95 % interval {right['low']:.1%} to {right['high']:.1%}), log loss {figures['pair_log_loss']:.3f}"
+        )
+    if "auroc" in figures:
+        area = figures["auroc"]
+        lines.append(
+            f"keep or discard: AUROC {area['value']:.3f} ({area['low']:.3f} to {area['high']:.3f}) of"
+            f" {figures['decisions']} decisions, log loss {figures['log_loss']:.3f}"
+        )
+    if len(lines) == 1:
+        lines.append("too few answers to tell how good this model is: it knows little, and says so with each score")
+    return lines

@@ -1,0 +1,84 @@
+"""The rating page in a browser: opening it, finding the pair in view, answering, and what was stored."""
+
+import sqlite3
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from typing import Any
+
+import pytest
+from launched import CHROMIUM, CHROMIUM_ARGUMENTS, PROJECT
+from playwright.sync_api import Browser, Locator, Page, expect, sync_playwright
+from services import Program, wait_for
+
+NEEDED = [
+    pytest.mark.skipif(CHROMIUM is None, reason="chromium is not installed: sudo apt install chromium"),
+    pytest.mark.skipif(not (PROJECT / "clipfront2/static/rate.html").is_file(), reason="run `make page` first"),
+]
+Open = Callable[..., Page]
+
+
+@contextmanager
+def chromium() -> Iterator[Browser]:
+    with sync_playwright() as playwright:
+        browser = playwright.chromium.launch(executable_path=CHROMIUM, args=CHROMIUM_ARGUMENTS)
+        yield browser
+        browser.close()
+
+
+@contextmanager
+def pages(browser: Browser, program: Program) -> Iterator[Open]:
+    """Opens the page in a browser of its own; at the end nothing may have gone wrong, or gone elsewhere."""
+    contexts, problems = [], []
+
+    def opened(address: str = "", **settings: Any) -> Page:
+        contexts.append(browser.new_context(**{"viewport": {"width": 1280, "height": 800}, **settings}))
+        page = contexts[-1].new_page()
+        page.on("pageerror", lambda error: problems.append(str(error)))
+        page.on("request", lambda asked: "127.0.0.1" in asked.url or problems.append(asked.url))
+        page.goto(address or program.url)
+        wait_until_ready(page)
+        return page
+
+    yield opened
+    for context in contexts:
+        context.close()
+    assert problems == []
+
+
+def pair(page: Page) -> Locator:
+    return page.get_by_test_id("pair")
+
+
+def token(page: Page) -> str:
+    return pair(page).get_attribute("data-token") or ""
+
+
+def wait_until_ready(page: Page) -> None:
+    """Until both pictures are there."""
+    expect(pair(page).locator("img")).to_have_count(2)
+    page.wait_for_function(
+        "[...document.querySelectorAll('[data-testid=pair] img')].every((i) => i.complete && i.naturalWidth)"
+    )
+
+
+def say(page: Page, act: Callable[[], Any]) -> None:
+    """Do something that ends this pair, and wait for the next."""
+    before = token(page)
+    wait_until_ready(page)
+    page.wait_for_timeout(30)  # a picture that is there has still to be decoded
+    act()
+    expect(pair(page)).not_to_have_attribute("data-token", before)
+    wait_until_ready(page)
+
+
+def stored(program: Program) -> list[tuple[str, int]]:
+    """(rating, grade) of each answer, in order."""
+    db = sqlite3.connect(program.config.with_name("rater.db"))
+    try:
+        return db.execute("SELECT rating, grade FROM ratings ORDER BY id").fetchall()
+    finally:
+        db.close()
+
+
+def stored_is(program: Program, expected: list[tuple[str, int]]) -> None:
+    wait_for(lambda: stored(program) == expected, 10)

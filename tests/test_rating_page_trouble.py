@@ -1,0 +1,179 @@
+"""The rating page in real Chromium: reloads, servers and pictures that are away, several tabs, and a prefix."""
+
+import re
+import signal
+import threading
+import urllib.error
+import urllib.request
+from collections.abc import Iterator
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
+from typing import Any
+
+import pytest
+from playwright.sync_api import Browser, expect
+from rater_library import rater, unit_vectors
+from rating import running
+from rating_page import NEEDED, Open, chromium, pages, pair, say, stored, stored_is, token, wait_until_ready
+from services import Program, wait_for
+
+pytestmark = NEEDED
+
+
+@pytest.fixture(scope="module")
+def browser() -> Iterator[Browser]:
+    with chromium() as browser:
+        yield browser
+
+
+@pytest.fixture
+def program(tmp_path: Path) -> Iterator[Program]:
+    with running(rater(tmp_path, unit_vectors(40), dimensions=["funny"])) as program:
+        yield program
+
+
+@pytest.fixture
+def open_page(browser: Browser, program: Program) -> Iterator[Open]:
+    with pages(browser, program) as opened:
+        yield opened
+
+
+def test_a_reload_in_the_middle_shows_the_same_pair(program: Program, open_page: Open) -> None:
+    page = open_page()
+    say(page, lambda: page.keyboard.press("2"))
+    stored_is(program, [("1", 1)])
+    before = token(page)
+    page.reload()
+    expect(pair(page)).to_have_attribute("data-token", before)
+    wait_until_ready(page)
+    say(page, lambda: page.keyboard.press("4"))
+    stored_is(program, [("1", 1), ("2", 1)])
+
+
+def test_answers_given_while_the_server_is_away_are_sent_when_it_is_back(program: Program, open_page: Open) -> None:
+    page = open_page()
+    wait_for(lambda: page.get_by_test_id("ahead").locator("img").count() == 4)
+    page.wait_for_timeout(300)
+    program.stop(signal.SIGKILL)
+    page.keyboard.press("1")
+    expect(page.get_by_test_id("error")).to_contain_text("Your answers are kept here")
+    page.keyboard.press("5")
+    page.keyboard.press("3")
+    program.start()
+    page.reload()  # a new page knows of them too
+    stored_is(program, [("1", 2), ("2", 2), ("=", 0)])
+    expect(page.get_by_test_id("error")).to_have_count(0)
+
+
+def test_a_reply_that_was_lost_stores_nothing_twice(program: Program, open_page: Open) -> None:
+    page = open_page()
+
+    def lose(route: Any) -> None:
+        route.fetch()
+        route.abort()
+
+    page.route("**/api/answer", lose)
+    page.keyboard.press("2")
+    expect(page.get_by_test_id("error")).to_be_visible()
+    page.unroute("**/api/answer")
+    page.get_by_test_id("retry").click()
+    expect(page.get_by_test_id("error")).to_have_count(0)
+    stored_is(program, [("1", 1)])
+    say(page, lambda: page.keyboard.press("4"))
+    stored_is(program, [("1", 1), ("2", 1)])
+
+
+def test_a_picture_that_cannot_be_shown_is_said_and_the_pair_can_only_be_skipped(
+    program: Program, open_page: Open
+) -> None:
+    page = open_page()
+    name = page.get_by_test_id("ahead").first.get_by_test_id("first").get_attribute("data-file") or ""
+    (program.config.parent / "images" / name).write_bytes(b"no picture")
+    page.reload()
+    expect(page.get_by_test_id("ahead").first.locator(".substitute")).to_have_count(1)
+    wait_until_ready(page)
+    page.wait_for_timeout(100)
+    page.keyboard.press("3")
+    expect(pair(page)).to_contain_text("cannot be shown")
+    before = token(page)
+    page.keyboard.press("3")
+    assert token(page) == before
+    page.keyboard.press("s")
+    expect(pair(page)).not_to_have_attribute("data-token", before)
+    stored_is(program, [("=", 0)])
+
+
+def test_pictures_that_did_not_come_while_the_server_was_away_come_when_it_is_back(open_page: Open) -> None:
+    page = open_page()
+    page.context.set_offline(True)
+    for _ in range(4):  # the last of them was not loaded ahead
+        page.keyboard.press("1")
+        page.wait_for_timeout(100)
+    expect(page.get_by_test_id("error")).to_be_visible()
+    page.wait_for_timeout(300)
+    expect(pair(page).locator(".substitute").first).to_contain_text("has not come yet")
+    page.context.set_offline(False)
+    expect(page.get_by_test_id("error")).to_have_count(0)
+    wait_until_ready(page)
+    expect(page.locator(".substitute")).to_have_count(0)
+
+
+def test_an_undo_that_another_tab_has_overtaken_says_so(program: Program, open_page: Open) -> None:
+    first = open_page()
+    say(first, lambda: first.keyboard.press("1"))
+    second = open_page()
+    say(second, lambda: second.keyboard.press("5"))
+    stored_is(program, [("1", 2), ("2", 2)])
+    first.keyboard.press("z")
+    expect(first.get_by_test_id("error")).to_contain_text("Nothing was taken back")
+    assert stored(program) == [("1", 2), ("2", 2)]
+    first.keyboard.press("z")
+    stored_is(program, [("1", 2)])
+
+
+def test_two_tabs_with_the_same_pair_store_one_answer(program: Program, open_page: Open) -> None:
+    first, second = open_page(), open_page()
+    assert token(first) == token(second)
+    shown = token(first)
+    say(first, lambda: first.keyboard.press("1"))
+    say(second, lambda: second.keyboard.press("5"))
+    expect(first.get_by_test_id("answers")).to_have_text("1")
+    assert stored(program) == [("1", 2)]
+    assert shown not in (token(first), token(second))
+    assert token(first) == token(second)
+
+
+def test_the_page_works_behind_a_proxy_that_strips_a_prefix(program: Program, open_page: Open) -> None:
+    class Proxy(BaseHTTPRequestHandler):
+        def forward(self) -> None:
+            if not self.path.startswith("/rate/"):
+                self.send_error(404)
+                return
+            body = self.rfile.read(int(self.headers.get("Content-Length", 0))) or None
+            headers = {name: self.headers[name] for name in ("Origin", "Host", "Content-Type") if name in self.headers}
+            asked = urllib.request.Request(program.url + self.path.removeprefix("/rate/"), body, headers)
+            try:
+                answered = urllib.request.urlopen(asked)
+            except urllib.error.HTTPError as error:
+                answered = error
+            with answered:
+                content = answered.read()
+            self.send_response(answered.status)
+            self.send_header("Content-Type", answered.headers["Content-Type"])
+            self.send_header("Content-Length", str(len(content)))
+            self.end_headers()
+            self.wfile.write(content)
+
+        do_GET = do_POST = forward
+
+        def log_message(self, *_: object) -> None:
+            pass
+
+    with ThreadingHTTPServer(("127.0.0.1", 0), Proxy) as server:
+        threading.Thread(target=server.serve_forever, daemon=True).start()
+        page = open_page(f"http://127.0.0.1:{server.server_port}/rate/")
+        say(page, lambda: page.keyboard.press("4"))
+        stored_is(program, [("2", 1)])
+        expect(page.get_by_role("link", name=re.compile("search"))).to_have_attribute("href", "../")
+        page.close()
+        server.shutdown()
