@@ -382,6 +382,19 @@ def test_while_there_are_few_decisions_the_best_pictures_are_queued_to_learn_fro
     assert (told["new"], told["explored"], told["queue"]) == (4, 2, 6)
 
 
+def test_what_a_threshold_without_decisions_would_let_through_waits_until_there_are_some(world: World) -> None:
+    world.configure(target_precision=0.3, learning_decisions=4)
+    told = world.succeed()
+    assert (told["explored"], told["queued"]) == (4, 0)
+    assert told["waiting"] > 0
+    again = world.succeed()
+    assert (again["queued"], again["queue"], again["waiting"]) == (0, 4, told["waiting"])
+    decide(world, world.queued())
+    learnt = world.succeed()
+    assert learnt["queued"] > 0
+    assert learnt["waiting"] == 0
+
+
 def decide(world: World, names: list[str]) -> None:
     """Keep these of the queue, as its server stores it."""
     for name in names:

@@ -1,7 +1,7 @@
 """Which scored pictures are shown to the person: all above the threshold, and a small share of the others by chance.
 
-Who has only compared pairs has not said yet what is worth keeping. So while there are few decisions, the best pictures
-are shown whatever their P(keep), as many as are needed to learn it.
+Who has only compared pairs has not said yet what is worth keeping. So while there are few decisions, only the best
+pictures are shown, whatever their P(keep), as many as are needed to learn it; the others wait.
 """
 
 import hashlib
@@ -42,28 +42,29 @@ def lot(digest: bytes) -> float:
     return int.from_bytes(drawn, "big") / 2**64
 
 
-def still_to_learn(database: RaterDatabase, decisions: int) -> int:
-    """How many pictures are missing until so many are decided upon or in the queue."""
+def still_to_learn(database: RaterDatabase, wanted: int) -> int | None:
+    """How many pictures are missing until `wanted` are decided upon or in the queue; None once as many are decided."""
     with database.reading() as db:
-        told = db.execute("SELECT (SELECT count(*) FROM decisions) + (SELECT count(*) FROM library_queue)").fetchone()[
-            0
-        ]
-    return max(0, decisions - int(told))
+        decided, queued = db.execute(
+            "SELECT (SELECT count(*) FROM decisions), (SELECT count(*) FROM library_queue)"
+        ).fetchone()
+    return None if decided >= wanted else max(0, wanted - int(decided) - int(queued))
 
 
 def choose(
-    candidates: Sequence[Candidate], threshold: float, exploration: float, to_learn: int = 0
+    candidates: Sequence[Candidate], threshold: float, exploration: float, to_learn: int | None = None
 ) -> tuple[list[Candidate], list[Candidate]]:
     """(to be queued, below), with the chance that each had; `candidates` come best first.
 
-    `exploration`: share of those below the threshold that is queued; `to_learn`: how many are at least.
+    `exploration`: share of those below the threshold that is queued. `to_learn`: so many of the best are queued, and no
+    others because of a threshold that rests on too little: they are in neither list, and wait.
     """
     chosen, below = [], []
     for place, picture in enumerate(candidates):
-        if picture.keep >= threshold:
-            chosen.append(picture)
-        elif place < to_learn:
+        if to_learn is not None and place < to_learn:
             chosen.append(replace(picture, explored=True))
+        elif picture.keep >= threshold:
+            chosen += [picture] if to_learn is None else []
         elif lot(picture.hash) < exploration:
             chosen.append(replace(picture, explored=True, chance=exploration))
         else:
