@@ -10,7 +10,8 @@ import shutil
 import sqlite3
 import subprocess
 import sys
-from contextlib import closing
+from collections.abc import Iterator
+from contextlib import ExitStack, closing, contextmanager
 from hashlib import blake2b
 from pathlib import Path
 from typing import Any
@@ -87,29 +88,35 @@ class Thresher:
         return self.folder / "images" / name
 
 
+@contextmanager
+def running(program: Program) -> Iterator[Program]:
+    """Started, and stopped however the test ends."""
+    program.start()
+    try:
+        yield program
+    finally:
+        assert program.stop() == 0
+
+
 def digest(path: Path) -> bytes:
     return blake2b(path.read_bytes(), digest_size=16).digest()
 
 
 def rate(thresher: Thresher, person: Person, answers: int) -> None:
     """Answer so many pairs, as the page would."""
-    thresher.rater.start()
-    try:
+    with running(thresher.rater):
         deck = thresher.rater.get("api/pair")
         for _ in range(answers):
             pair = deck["pairs"][0]
             grade = person.grade(thresher.picture(pair["first"]), thresher.picture(pair["second"]))
             deck = thresher.rater.post("api/answer", {"token": pair["token"], "grade": grade})
             assert deck["stored"]
-    finally:
-        assert thresher.rater.stop() == 0
 
 
 def decide_all(thresher: Thresher, person: Person) -> list[bool]:
     """Keep or discard what is in the queue; what was liked of it."""
-    thresher.queue.start()
     liked = []
-    try:
+    with running(thresher.queue):
         while cards := thresher.queue.get("api/next?k=1")["pictures"]:
             card = cards[0]
             path = thresher.picture(card["file"])
@@ -118,8 +125,6 @@ def decide_all(thresher: Thresher, person: Person) -> list[bool]:
             if person.keeps(path):
                 decision |= {"decision": "keep", "name": card["name"], "folder": card["folder"], "tags": []}
             thresher.queue.post("api/decide", decision)
-    finally:
-        assert thresher.queue.stop() == 0
     return liked
 
 
@@ -148,8 +153,8 @@ def test_nine_steps_make_a_library_of_what_a_person_likes_out_of_a_stream(tmp_pa
         waves.append(sample[start : start + size])
         start += size
     base_rate = share([person.liked(path) for path in sample])
-    service = clip_server(tmp_path, max_batch_size=32).start()
-    with source_server(tmp_path / "stream") as source:
+    with source_server(tmp_path / "stream") as source, ExitStack() as stack:
+        service = stack.enter_context(running(clip_server(tmp_path, max_batch_size=32)))
         thresher = Thresher(tmp_path, service, source.url)
         shown = 0
 
@@ -160,7 +165,7 @@ def test_nine_steps_make_a_library_of_what_a_person_likes_out_of_a_stream(tmp_pa
                 shutil.copyfile(path, tmp_path / "stream/memes" / f"{shown:04}{path.suffix}")
 
         appear(waves[0])
-        thresher.backend.start()
+        stack.enter_context(running(thresher.backend))
         thresher.step("crawler.py")
         assert len([path for path in (tmp_path / "images").rglob("*") if path.is_file()]) == WAVES[0]
         thresher.run("mse.py", str(thresher.mse))
@@ -198,5 +203,3 @@ def test_nine_steps_make_a_library_of_what_a_person_likes_out_of_a_stream(tmp_pa
         assert found > 0.1
         assert wait_for(lambda: (tmp_path / "pipeline.prom").read_text())
         assert len({digest(path) for path in kept}) == len(kept)
-        thresher.backend.stop()
-    service.stop()
