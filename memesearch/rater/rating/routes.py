@@ -88,6 +88,8 @@ async def follow(desk: Desk, news: asyncio.Event) -> None:
             REFIT.observe(await asyncio.to_thread(desk.catch_up))
         except (MemeSearchError, sqlite3.Error) as error:
             log.warning("the model is not refitted: %s", error)
+        except Exception:  # a mistake of ours, which must not end refitting for good; the next answer tries again
+            log.exception("the model is not refitted")
 
 
 async def changed(app: web.Application, **more: Any) -> web.Response:
