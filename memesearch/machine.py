@@ -1,8 +1,11 @@
 """What this machine gives the program: processor cores it may really use, and open files."""
 
+import contextlib
+import ctypes
 import math
 import os
 import resource
+import signal
 from pathlib import Path
 
 
@@ -14,6 +17,15 @@ def usable_cores(cgroup: Path = Path("/sys/fs/cgroup")) -> int:
         return max(1, min(cores, math.ceil(int(quota) / int(period))))
     except (OSError, ValueError):  # no such limit
         return cores
+
+
+PR_SET_PDEATHSIG = 1
+
+
+def end_with_parent(how: signal.Signals = signal.SIGTERM) -> None:
+    """In a child, or between fork and exec: get this signal when the parent dies, however it dies."""
+    with contextlib.suppress(OSError, AttributeError):
+        ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, how)
 
 
 THREADS = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS")

@@ -6,8 +6,6 @@ This is what `make run` does. For a machine that is always on, deploy/ has syste
 """
 
 import argparse
-import contextlib
-import ctypes
 import errno
 import hashlib
 import json
@@ -20,10 +18,11 @@ import urllib.request
 from pathlib import Path
 from typing import Any
 
+from memesearch.machine import end_with_parent
+
 PROJECT = Path(__file__).resolve().parents[1]
 DEMO_MODEL = f"local-dir:{PROJECT / 'demo' / 'model'}"
 STOP_SECONDS = 10.0
-PR_SET_PDEATHSIG = 1
 
 
 class Failed(Exception):
@@ -114,17 +113,16 @@ def start_all(programs: list["subprocess.Popen[bytes]"], service: Path, backend:
     for name, program, config, at in steps:
         say(f"starting {name}")
         command = [sys.executable, str(PROJECT / program), str(config)]
-        programs.append(subprocess.Popen(command, cwd=PROJECT, preexec_fn=end_with_parent))
+        programs.append(subprocess.Popen(command, cwd=PROJECT, preexec_fn=leave_signals_to_parent))
         while not ask(f"http://127.0.0.1:{at}/health"):
             check_alive(programs)
             time.sleep(0.2)
         check_alive(programs)
 
 
-def end_with_parent() -> None:
-    """In the child: get SIGTERM when this launcher dies, however it dies; Ctrl-C is the launcher's to pass on."""
-    with contextlib.suppress(OSError, AttributeError):
-        ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, signal.SIGTERM)
+def leave_signals_to_parent() -> None:
+    """In the child: get SIGTERM when this launcher dies; Ctrl-C is the launcher's to pass on."""
+    end_with_parent()
     signal.signal(signal.SIGINT, signal.SIG_IGN)
 
 

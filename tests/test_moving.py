@@ -23,8 +23,9 @@ from memesearch.rater.pipeline.chosen import threshold_now
 from memesearch.rater.processing import queue
 from memesearch.rater.processing.decisions import Decisions, Folders
 from memesearch.rater.processing.moving import CannotMove
-from memesearch.rater.processing.standing import standing, wilson
+from memesearch.rater.processing.standing import standing
 from memesearch.rater.processing.trash import DAY, expire
+from memesearch.taste.measures import wilson
 
 
 class Table:

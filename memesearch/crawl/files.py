@@ -11,6 +11,7 @@ import msgspec
 
 from memesearch.crawl.check_worker import Checked
 from memesearch.crawl.post import CannotStore, Post, safe_name
+from memesearch.durable import synchronise, write_whole
 from memesearch.errors import Unavailable
 
 PART = ".crawl-part"
@@ -100,21 +101,8 @@ def write(target: Path, raw: bytes) -> None:
     part = target.with_name(f".{target.name}{PART}")
     with cannot_store(target):
         target.parent.mkdir(exist_ok=True)
-        try:
-            with part.open("wb") as file:
-                file.write(raw)
-                file.flush()
-                os.fsync(file.fileno())
-            part.replace(target)
-        except OSError:
-            with contextlib.suppress(OSError):
-                part.unlink(missing_ok=True)
-            raise
-        folder = os.open(target.parent, os.O_RDONLY | os.O_DIRECTORY)
-        try:
-            os.fsync(folder)
-        finally:
-            os.close(folder)
+        write_whole(target, raw, part)
+        synchronise(target.parent)
 
 
 @contextlib.contextmanager

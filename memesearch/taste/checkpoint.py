@@ -18,6 +18,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from memesearch.durable import synchronise
 from memesearch.errors import ConfigError
 from memesearch.taste.model import TasteModel
 from memesearch.taste.network import Network
@@ -86,13 +87,13 @@ def save(
             if log:
                 write(new / "log.jsonl", log)
             new.chmod(0o755)
-            flush_folder(new)
+            synchronise(new)
             folder = settle(new, models, f"{time.strftime('%Y%m%d-%H%M%S')}-{model.kind}")
         finally:
             shutil.rmtree(new, ignore_errors=True)
         write(models / ".current", folder.name + "\n")
         (models / ".current").replace(models / "current")
-        flush_folder(models)
+        synchronise(models)
     except OSError as error:
         raise ConfigError(f"{models}: the trained model cannot be stored: {error.strerror}") from error
     return folder
@@ -129,14 +130,6 @@ def write(path: Path, text: str) -> None:
 def flush(file: Any) -> None:
     file.flush()
     os.fsync(file.fileno())
-
-
-def flush_folder(folder: Path) -> None:
-    handle = os.open(folder, os.O_RDONLY)
-    try:
-        os.fsync(handle)
-    finally:
-        os.close(handle)
 
 
 def newest(models: Path) -> Path:

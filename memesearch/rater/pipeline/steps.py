@@ -2,19 +2,17 @@
 
 import asyncio
 import contextlib
-import ctypes
 import fcntl
 import os
-import signal
 import sys
 import time
 from collections.abc import Iterator
 from pathlib import Path
 
 from memesearch.errors import ConfigError, Unavailable
+from memesearch.machine import end_with_parent
 
 STOP_SECONDS = 30.0  # that a step has to end by itself after SIGTERM
-PR_SET_PDEATHSIG = 1
 
 
 class Busy(Unavailable):
@@ -43,12 +41,6 @@ def one_at_a_time(lock: Path) -> Iterator[None]:
         os.close(handle)
 
 
-def end_with_parent() -> None:
-    """In the child: get SIGTERM when the program that runs the steps dies, so that none goes on unwatched."""
-    with contextlib.suppress(OSError, AttributeError):
-        ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, signal.SIGTERM)
-
-
 async def run_step(program: Path, *arguments: str) -> int:
     """Run a Python program to its end, with its output on our stderr; returns its exit status.
 
@@ -60,7 +52,7 @@ async def run_step(program: Path, *arguments: str) -> int:
         *arguments,
         stdin=asyncio.subprocess.DEVNULL,
         stdout=sys.stderr.fileno(),
-        preexec_fn=end_with_parent,
+        preexec_fn=end_with_parent,  # so that no step goes on unwatched
     )
     try:
         return await process.wait()

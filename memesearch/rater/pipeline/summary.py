@@ -1,9 +1,9 @@
 """What a run of the pipeline did: as a table for people, and as a textfile for Prometheus' node exporter."""
 
-import os
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from memesearch.durable import write_whole
 from memesearch.errors import Unavailable
 from memesearch.taste.threshold import Threshold
 
@@ -83,11 +83,6 @@ def write_metrics(path: Path, text: str) -> None:
     new = path.with_name(path.name + ".new")  # does not end with .prom, so nobody reads it half written
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        with new.open("w", encoding="utf-8") as file:
-            file.write(text)
-            file.flush()
-            os.fsync(file.fileno())
-        new.chmod(0o644)
-        new.replace(path)
+        write_whole(path, text.encode(), new, 0o644)
     except OSError as error:
         raise Unavailable(f"`metrics_file`: {path} cannot be written: {error.strerror}") from error

@@ -12,6 +12,7 @@ import stat
 from collections.abc import Callable
 from pathlib import Path
 
+from memesearch.durable import synchronise
 from memesearch.errors import MemeSearchError
 from memesearch.library.ingest import hash_file
 from memesearch.rater.processing.names import lies_inside, numbered
@@ -109,7 +110,7 @@ def put(source: Path, target: Path, digest: bytes) -> None:
         if error.errno != errno.EXDEV:
             raise
         copy(source, target, digest)
-    sync_folder(target.parent)
+    synchronise(target.parent)
     source.unlink(missing_ok=True)
 
 
@@ -145,12 +146,3 @@ def drop_claim(target: Path) -> None:
         status = target.lstat()
         if stat.S_ISREG(status.st_mode) and status.st_size == 0:
             target.unlink()
-
-
-def sync_folder(folder: Path) -> None:
-    """Bring a folder's names onto the disk."""
-    descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)

@@ -1,13 +1,11 @@
 """How the queue stands: what is left, what was decided, and how precise the selection has been."""
 
-import math
 import sqlite3
 from dataclasses import dataclass
 from datetime import datetime
 
 from memesearch.rater.database import RaterDatabase
-
-CONFIDENCE = 1.959964  # standard deviations: 95 %
+from memesearch.taste.measures import wilson
 
 
 @dataclass(frozen=True)
@@ -44,7 +42,9 @@ def standing(database: RaterDatabase) -> Standing:
         discarded_today, kept_today = count(db, "at >= ?", midnight)
         missed, met = count(db, "NOT explored")
         unmoved = db.execute("SELECT count(*) FROM decisions WHERE moved != 1").fetchone()[0]
-    precision = wilson(met, met + missed) if met + missed else None
+    decided = met + missed
+    share = wilson(met, decided)
+    precision = Share(share.value, share.low, share.high, decided) if decided else None
     return Standing(left, kept, discarded, kept_today, discarded_today, unmoved, precision)
 
 
@@ -52,11 +52,3 @@ def count(db: sqlite3.Connection, where: str, *values: float) -> tuple[int, int]
     """How many discarded, and how many kept."""
     found = dict(db.execute(f"SELECT kept, count(*) FROM decisions WHERE {where} GROUP BY kept", values))
     return found.get(0, 0), found.get(1, 0)
-
-
-def wilson(hits: int, of: int) -> Share:
-    """The share `hits / of` with the score interval of E. B. Wilson (J. Am. Stat. Assoc. 22, 1927)."""
-    share, z2 = hits / of, CONFIDENCE**2
-    middle = (share + z2 / (2 * of)) / (1 + z2 / of)
-    half = CONFIDENCE / (1 + z2 / of) * math.sqrt(share * (1 - share) / of + z2 / (4 * of * of))
-    return Share(share, max(0.0, middle - half), min(1.0, middle + half), of)

@@ -13,6 +13,7 @@ from typing import Any
 import msgspec
 import numpy as np
 
+from memesearch import durable
 from memesearch.errors import BadRequest, ConfigError, NotFound
 from memesearch.library.pool import read_pool
 from memesearch.rater.config import RaterConfig
@@ -80,21 +81,15 @@ def choose(config: RaterConfig, rule: Rule, count: int, seed: int | None) -> lis
 
 def write_top(folder: Path, chosen: list[Chosen]) -> None:
     """Both files, the reasons first; each appears whole."""
-    write_whole(folder / REASONS, [[pair.names, pair.reason] for pair in chosen])
-    write_whole(folder / TOP, [[pair.names, pair.value] for pair in chosen])
+    write_json(folder / REASONS, [[pair.names, pair.reason] for pair in chosen])
+    write_json(folder / TOP, [[pair.names, pair.value] for pair in chosen])
 
 
-def write_whole(path: Path, value: Any) -> None:
+def write_json(path: Path, value: Any) -> None:
     """Raises ConfigError; what was there before is then still there."""
-    new = path.with_name(f".{path.name}.new")
     try:
-        with new.open("w", encoding="utf-8") as file:
-            json.dump(value, file)
-            file.flush()
-            os.fsync(file.fileno())
-        new.replace(path)
+        durable.write_whole(path, json.dumps(value).encode(), path.with_name(f".{path.name}.new"))
     except OSError as error:
-        new.unlink(missing_ok=True)
         raise ConfigError(f"{path}: cannot be written: {error.strerror}") from error
 
 

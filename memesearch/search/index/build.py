@@ -6,7 +6,6 @@ Started by compact.py, at a low priority and in a process of its own, so that se
 memory is given back. Progress goes to stdout, a line of JSON each; the segment appears under its name when it is whole.
 """
 
-import ctypes
 import os
 import shutil
 import signal
@@ -20,8 +19,10 @@ import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
+from memesearch.durable import synchronise
+from memesearch.machine import end_with_parent
 from memesearch.search.index.base import Ids
-from memesearch.search.index.files import checksum, synchronise, write_array
+from memesearch.search.index.files import checksum, write_array
 from memesearch.search.index.plan import TRAINING_ROWS, lists_for
 from memesearch.search.index.rows import Vectors
 from memesearch.search.index.segment import FORMAT, SegmentInfo
@@ -30,7 +31,6 @@ AT_ONCE = 8192  # rows
 PER_LIST = 40  # rows that a centroid is trained on, where there are enough
 ROUNDS = 8  # of k-means
 NICENESS = 10
-PR_SET_PDEATHSIG = 1
 SEED = 1
 ROTATION = "rotation.f32"
 
@@ -180,7 +180,7 @@ def trained(sources: Sources, rotation: NDArray[np.float32], bits: int) -> faiss
 
 def main(arguments: list[str]) -> int:
     os.nice(NICENESS)
-    ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, signal.SIGKILL)  # it does not outlive the program
+    end_with_parent(signal.SIGKILL)
     job = msgspec.json.decode(Path(arguments[1]).read_bytes(), type=Job)
 
     def tell(done: int, total: int) -> None:

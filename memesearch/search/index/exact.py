@@ -11,6 +11,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
+from memesearch.durable import synchronise
 from memesearch.search.index.base import (
     PART_BITS,
     PARTS,
@@ -24,7 +25,7 @@ from memesearch.search.index.base import (
     Untended,
     best_parts,
 )
-from memesearch.search.index.files import Rows, Unusable, checksum, new_name, synchronise, write_array
+from memesearch.search.index.files import Rows, Unusable, checksum, new_name, write_array
 from memesearch.search.index.lock import ReadersWriterLock
 from memesearch.search.index.plan import ROW_OVERHEAD
 from memesearch.search.index.rows import best_first, scan, scores_of

@@ -1,13 +1,14 @@
 """Files of an index: names that are never used twice, checksums, and waiting until the disk has them."""
 
 import hashlib
-import os
 import uuid
 from pathlib import Path
 from typing import Any
 
 import msgspec
 from numpy.typing import NDArray
+
+from memesearch.durable import synchronise
 
 
 class Unusable(Exception):
@@ -72,13 +73,3 @@ def write_array(path: Path, array: NDArray[Any]) -> None:
     except OSError:
         path.unlink(missing_ok=True)
         raise
-
-
-def synchronise(*paths: Path) -> None:
-    """Until the disk has them."""
-    for path in paths:
-        descriptor = os.open(path, os.O_RDONLY)
-        try:
-            os.fsync(descriptor)
-        finally:
-            os.close(descriptor)

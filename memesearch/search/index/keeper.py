@@ -13,11 +13,12 @@ from pathlib import Path
 
 import msgspec
 
+from memesearch.durable import synchronise
 from memesearch.errors import ConfigError
 from memesearch.library.records import Position
 from memesearch.search.index.base import Effort, QueryKind, Snapshot, written_for
 from memesearch.search.index.build import ROTATION
-from memesearch.search.index.files import Unusable, synchronise
+from memesearch.search.index.files import Unusable
 
 FORMAT = 1
 MANIFEST, LOCK = "manifest.json", "lock"
