@@ -3,6 +3,7 @@
 import json
 import re
 import shutil
+import signal
 import socket
 import subprocess
 import sys
@@ -151,10 +152,17 @@ def waiting(program: Program) -> dict[str, Any] | None:
     return indexing if indexing["state"] == "waiting" else None
 
 
-@pytest.mark.parametrize("seconds", [0.7, 1.2, 2.0])
+def heeds_sigterm(process: int) -> bool:
+    status = Path(f"/proc/{process}/status").read_text()
+    caught = next(line for line in status.splitlines() if line.startswith("SigCgt:"))
+    return bool(int(caught.split()[1], 16) >> (signal.SIGTERM - 1) & 1)
+
+
+@pytest.mark.parametrize("seconds", [0, 0.5, 1.5])
 def test_sigterm_while_the_model_is_loaded_is_a_clean_stop(tmp_path: Path, seconds: float) -> None:
     program = clip_server(tmp_path)
     process = subprocess.Popen([sys.executable, str(PROJECT / "clip_server.py"), str(program.config)])
+    wait_for(lambda: heeds_sigterm(process.pid))
     time.sleep(seconds)
     process.terminate()
     assert process.wait(30) == 0
