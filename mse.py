@@ -14,6 +14,7 @@ import signal
 import sys
 from collections.abc import AsyncIterator
 from contextlib import AbstractContextManager, AsyncExitStack, asynccontextmanager
+from functools import partial
 from pathlib import Path
 
 from memesearch.machine import one_thread_each, usable_cores
@@ -41,9 +42,11 @@ from memesearch.backend.taste import ME, TASTE, Taste
 from memesearch.clip.client import ClipClient
 from memesearch.config import MseConfig
 from memesearch.errors import ConfigError, Unavailable
+from memesearch.library.in_step import keep_in_step
 from memesearch.library.ingest import Limits
 from memesearch.library.library import Library, Summary
 from memesearch.library.store import Store
+from memesearch.library.watching import FolderWatch
 from memesearch.search.index.keeper import alone
 from memesearch.search.index.milvus_address import usable
 from memesearch.search.index.settings import IndexSettings
@@ -166,10 +169,14 @@ def make_app(config: MseConfig, library: Library, page: Path) -> web.Application
 
 
 async def background_work(app: web.Application) -> AsyncIterator[None]:
-    """Index at start; make thumbnails and read texts whenever there is time."""
-    tasks = [asyncio.create_task(work()) for work in (app[LIBRARY].keep_in_step, app[LIBRARY].tend_index)]
+    """Index at start and after changes of the folder; make thumbnails and read texts whenever there is time."""
+    library = app[LIBRARY]
+    tasks = [asyncio.create_task(work) for work in (keep_in_step(library), library.tend_index())]
+    if app[CONFIG].watch:
+        watch = FolderWatch(library.root, partial(library.reload, asked=False))
+        tasks.append(asyncio.create_task(watch.run()))
     if app[CONFIG].ocr:
-        tasks.append(asyncio.create_task(app[LIBRARY].texts.run()))
+        tasks.append(asyncio.create_task(library.texts.run()))
     if STAGE in app:
         tasks.append(asyncio.create_task(app[STAGE].run()))
     for task in tasks:

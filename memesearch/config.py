@@ -79,6 +79,7 @@ class MseConfig(Config, kw_only=True):
     port: int
     host: str = "127.0.0.1"
     no_run_server: bool = False
+    watch: bool = True
     ocr: bool = True
     decode_workers: int = 0
     requests_in_flight: int = 0

@@ -93,7 +93,7 @@ def backend(folder: Path, service: Program, pictures: Path, **more: Any) -> Prog
     port = free_port()
     config = folder / "mse_config.json"
     settings = {"clip_server": service.url, "db_path": "library.db", "files": str(pictures), "port": port}
-    config.write_text(json.dumps({**settings, "ocr": False, "decode_workers": 1, **more}))
+    config.write_text(json.dumps({**settings, "ocr": False, "watch": False, "decode_workers": 1, **more}))
     return Program("mse.py", config, port)
 
 

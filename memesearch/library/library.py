@@ -8,13 +8,14 @@ database true; the index follows by sequence number.
 import asyncio
 import contextlib
 import logging
+import time
 from pathlib import Path
 
 import msgspec
 
 from memesearch import wire
 from memesearch.clip.client import ClipClient, ModelChanged
-from memesearch.errors import MemeSearchError, Unavailable
+from memesearch.errors import Unavailable
 from memesearch.library.ingest import Ingest, Limits
 from memesearch.library.progress import Progress
 from memesearch.library.reading import TextReading
@@ -30,7 +31,6 @@ from memesearch.workers import WorkerPool
 log = logging.getLogger(__name__)
 DECODE_SECONDS = 60.0
 LOG_SECONDS = 2.0
-CHECK_SECONDS = 10.0  # how often the embedding service is asked which model it has
 QUICKLY_FOLLOWED = 20_000  # changes, before the program answers its first request
 TEND_SECONDS = 15.0
 MODEL_CHANGES = 5  # in one run, before it is given up: two services with different models behind one address
@@ -43,6 +43,7 @@ class Summary(msgspec.Struct):
     added_or_changed: int
     gone: int
     failures: int
+    scan_seconds: float
 
 
 class Library:
@@ -63,6 +64,7 @@ class Library:
         self._limits = limits
         self._decoders = WorkerPool("memesearch.library.decode_worker", limits.decoders, DECODE_SECONDS)
         self._one_run = asyncio.Lock()
+        self._asked = False  # whether somebody asked for the next run
         self._next: asyncio.Task[Summary] | None = None
         self._runs: set[asyncio.Task[Summary]] = set()
 
@@ -85,6 +87,11 @@ class Library:
             with contextlib.suppress(Unavailable):  # of Milvus; `tend_index` and the first scan try again
                 await self.index.catch_up()
 
+    @property
+    def running(self) -> bool:
+        """Whether the folder is being scanned or indexed."""
+        return self._one_run.locked()
+
     async def close(self) -> None:
         """Stop what is running; the next start goes on with it."""
         for run in self._runs:
@@ -95,16 +102,18 @@ class Library:
         await self._decoders.close()
         await self.texts.close()
 
-    async def reload(self) -> Summary:
+    async def reload(self, asked: bool = True) -> Summary:
         """Make database and index hold exactly what is on disk.
 
         Who asks while a run is under way gets the one after it, together with all others who ask. A run goes on
-        when nobody waits for it any more.
+        when nobody waits for it any more. Unless somebody `asked`, a folder that has lost all its pictures is taken for
+        a disk that is not mounted.
 
         Raises:
             Unavailable: the folder cannot be read, the embedding service does not answer, or the database cannot
                 be written. What could be done without them is done.
         """
+        self._asked |= asked
         if self._next is None:
             self._next = asyncio.create_task(self._run())
             self._runs.add(self._next)
@@ -121,8 +130,9 @@ class Library:
     async def _run(self) -> Summary:
         async with self._one_run:
             self._next = None
+            asked, self._asked = self._asked, False
             try:
-                summary = await self._steadily()
+                summary = await self._steadily(asked)
                 self.problem = None
                 return summary
             except Exception as error:
@@ -132,22 +142,26 @@ class Library:
                 self.indexing.finish()
                 self._tell_news()
 
-    async def _steadily(self) -> Summary:
+    async def _steadily(self, asked: bool) -> Summary:
         for _ in range(MODEL_CHANGES):
             try:
-                return await self._look()
+                return await self._look(asked)
             except ModelChanged as error:
                 log.warning("%s: looking again", error)
                 await asyncio.sleep(1)
         raise Unavailable("the embedding service changes its model all the time: are several behind one address?")
 
-    async def _look(self) -> Summary:
+    async def _look(self, asked: bool) -> Summary:
         self.indexing.start("scanning", 0)
+        started = time.monotonic()
         found = await asyncio.to_thread(scan, self.root)
         refused = {path: FileStat(path, 0, 0) for path in found.refused}
         on_disk = {**found.files, **refused}
         known = await self.store.known_files()
+        if known and not on_disk and not asked:
+            raise Unavailable(f"{self.root} has lost all its pictures: mount its disk; if that is meant, POST /reload")
         change = difference(on_disk, known)
+        scan_seconds = time.monotonic() - started
         new_refused = [file for file in change.changed if file.path in refused]
         for file in new_refused:
             log.warning("skipping %r: %s", file.path, found.refused[file.path])
@@ -159,7 +173,7 @@ class Library:
         finally:  # a picture that is gone is not shown, whatever else went wrong
             await self.store.remove(change.gone)
             await self._follow()
-        return await self._summary(len(on_disk), len(changed), len(change.gone))
+        return await self._summary(len(on_disk), len(changed), len(change.gone), scan_seconds)
 
     async def _index(self, changed: list[FileStat], on_disk: dict[str, FileStat]) -> None:
         try:
@@ -236,9 +250,9 @@ class Library:
                 self.index_problem = await asyncio.to_thread(trouble_at, settings.uri, settings.token)
             await asyncio.sleep(TEND_SECONDS)
 
-    async def _summary(self, looked_at: int, changed: int, gone: int) -> Summary:
+    async def _summary(self, looked_at: int, changed: int, gone: int, scan_seconds: float) -> Summary:
         counts = await self.store.counts()
-        summary = Summary(looked_at, changed, gone, counts["failures"])
+        summary = Summary(looked_at, changed, gone, counts["failures"], scan_seconds)
         log.info(
             "in step with the disk: %d files searchable, %d failed; %d new or changed, %d gone",
             counts["files"],
@@ -259,41 +273,3 @@ class Library:
             if (now := (name, work.done, work.total)) != before:
                 log.info("%s: %s", name, work)
             before = now
-
-    async def keep_in_step(self) -> None:
-        """The background task: index at start, after a failure, and whenever the service has got another model."""
-        outdated = True
-        while True:
-            if outdated:
-                try:
-                    await self.reload()
-                except MemeSearchError as error:
-                    log.error("%s; indexing goes on as soon as that is over", error)
-                    await self._until_worth_trying()
-                    continue
-                except Exception:  # a mistake of ours; what it was about may change
-                    log.exception("indexing failed; it is tried again")
-                    await asyncio.sleep(CHECK_SECONDS)
-                    continue
-            await asyncio.sleep(CHECK_SECONDS)
-            outdated = self.problem is not None or await self._has_another_model()
-
-    async def _until_worth_trying(self) -> None:
-        """Wait for a service that is away; when it answers at once, something else is wrong that takes time."""
-        loop = asyncio.get_running_loop()
-        asked = loop.time()
-        await self.client.wait_until_ready(self._tell)
-        if loop.time() - asked < 1:
-            await asyncio.sleep(CHECK_SECONDS)
-
-    def _tell(self, problem: str) -> None:
-        self.problem = problem
-
-    async def _has_another_model(self) -> bool:
-        if self._one_run.locked():
-            return False
-        try:
-            config = await self.client.refresh()
-        except MemeSearchError:
-            return False
-        return self.index is None or config.model_id != self.index.model_id
