@@ -13,7 +13,7 @@ import os
 import signal
 import sys
 from collections.abc import AsyncIterator
-from contextlib import AbstractContextManager, AsyncExitStack, asynccontextmanager
+from contextlib import AsyncExitStack, asynccontextmanager
 from functools import partial
 from pathlib import Path
 
@@ -42,6 +42,7 @@ from memesearch.backend.taste import ME, TASTE, Taste
 from memesearch.clip.client import ClipClient
 from memesearch.config import MseConfig
 from memesearch.errors import ConfigError, Unavailable
+from memesearch.file_lock import FileLock
 from memesearch.library.in_step import keep_in_step
 from memesearch.library.ingest import Limits
 from memesearch.library.library import Library, Summary
@@ -86,7 +87,7 @@ def index_folder(config: MseConfig) -> Path:
     return Path(config.db_path + ".index")
 
 
-def own_index(folder: Path, uri: str) -> AbstractContextManager[None]:
+def own_index(folder: Path, uri: str) -> FileLock:
     """Be the only program that changes the index. Raises ConfigError, also when Milvus could never be asked."""
     if uri:
         usable(uri)

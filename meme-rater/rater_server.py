@@ -6,6 +6,7 @@ Runs until SIGTERM.
 """
 
 import sys
+from contextlib import closing
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -17,6 +18,7 @@ if __name__ == "__main__":
     one_thread_each()  # before NumPy is loaded: a refit is many small products
 
 from memesearch.rater.config import RaterConfig
+from memesearch.rater.database import only_server
 from memesearch.rater.rating.desk import Desk
 from memesearch.rater.rating.routes import make_app
 from memesearch.taste.ridge import Ridge
@@ -24,11 +26,8 @@ from memesearch.web import run_program, serve
 
 
 async def main(config: RaterConfig) -> int:
-    desk = Desk(config, Ridge())
-    try:
+    with only_server(Path(config.database), "rater"), closing(Desk(config, Ridge())) as desk:
         await serve(make_app(desk, ROOT / "clipfront2" / "static"), config.host, config.rater_port)
-    finally:
-        desk.close()
     return 0
 
 

@@ -213,7 +213,7 @@ def test_two_crawls_of_one_collection_do_not_run_at_once(server: SourceServer, c
     first = collection.configure(collection.reddit()).start()
     wait_for(lambda: server.asked())
     _, talk = collection.crawl(status=1)
-    assert "another crawl of this collection is running" in talk
+    assert f"another crawl of this collection is running (process {first.pid}, since " in talk
     first.communicate(timeout=60)
     assert first.returncode == 0 and stored(collection) == 5
 

@@ -1,9 +1,7 @@
 """Files of a collection: `images/XX/NAME.EXT` with `meta/XX/NAME.json`, XX of the MD5 of the post's name."""
 
 import contextlib
-import fcntl
 import hashlib
-import os
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -13,6 +11,7 @@ from memesearch.crawl.check_worker import Checked
 from memesearch.crawl.post import CannotStore, Post, safe_name
 from memesearch.durable import synchronise, write_whole
 from memesearch.errors import Unavailable
+from memesearch.file_lock import FileLock, Taken
 
 PART = ".crawl-part"
 HASH_BYTES = 16  # as the library's hashes of files
@@ -115,16 +114,10 @@ def cannot_store(target: Path) -> Iterator[None]:
         ) from error
 
 
-@contextlib.contextmanager
-def locked(path: Path) -> Iterator[None]:
-    """One crawl at a time; the lock ends with the process. Raises Unavailable."""
-    with cannot_store(path):
-        lock = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o644)
+def locked(path: Path) -> FileLock:
+    """One crawl at a time. Raises Unavailable, CannotStore."""
     try:
-        try:
-            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError as error:
-            raise Unavailable("another crawl of this collection is running; wait until it ends") from error
-        yield
-    finally:
-        os.close(lock)
+        with cannot_store(path):
+            return FileLock(path)
+    except Taken as error:
+        raise Unavailable(f"another crawl of this collection is running ({error}); wait until it ends") from error

@@ -15,6 +15,7 @@ from contextlib import closing, contextmanager
 from pathlib import Path
 
 from memesearch.errors import ConfigError, Unavailable
+from memesearch.file_lock import FileLock, Taken
 from memesearch.library.migrations import back_up
 
 log = logging.getLogger(__name__)
@@ -155,6 +156,26 @@ class RaterDatabase:
     def close(self) -> None:
         with self._lock:
             self._db.close()
+
+
+def only_server(database: Path, kind: str) -> FileLock:
+    """Be the only `kind` of server ("rater", "queue") of a database, whatever configuration names it.
+
+    Raises:
+        ConfigError: there is another, or the lock cannot be made there.
+        Unavailable: the disk is full.
+    """
+    path = Path(f"{os.path.realpath(database)}.{kind}.lock")  # one database, also where a link leads to it
+    try:
+        return FileLock(path)
+    except Taken as error:
+        raise ConfigError(
+            f"{database}: has a {kind} server already ({error}); stop that, or choose another `database`"
+        ) from error
+    except OSError as error:
+        if is_full(path):
+            raise Unavailable(f"{path}: cannot be made: its disk is full; make room and start again") from error
+        raise ConfigError(f"{path}: cannot be made: {error.strerror}") from error
 
 
 def is_full(path: Path) -> bool:

@@ -1,7 +1,6 @@
 """The folder of thumbnails: what is in it, one at a time may write it, and no scan takes it for pictures."""
 
 import contextlib
-import fcntl
 import os
 from collections.abc import Iterator
 from pathlib import Path
@@ -9,6 +8,7 @@ from pathlib import Path
 import msgspec
 
 from memesearch.errors import ConfigError, Unavailable
+from memesearch.file_lock import FileLock, Taken
 from memesearch.library.scan import CACHE_TAG, CACHE_TAG_NAME, is_cache
 from memesearch.thumbs.formats import BY_NAME
 from memesearch.thumbs.worker import TEMPORARY, put
@@ -46,22 +46,17 @@ def check(output: Path, pictures: Path) -> None:
 
 @contextlib.contextmanager
 def locked(output: Path) -> Iterator[None]:
-    """Make the folder, and keep others from writing it; the lock ends with the process. Raises Busy, Unavailable."""
+    """Make the folder, and keep others from writing it. Raises Busy, Unavailable."""
     try:
-        output.mkdir(parents=True, exist_ok=True)
-        lock = os.open(output / LOCK, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC)
+        lock = FileLock(output / LOCK)
+    except Taken as error:
+        raise Busy(f"another run is making the thumbnails in {output} ({error})") from error
     except OSError as error:
         raise Unavailable(f"{output} cannot be used for thumbnails: {error.strerror}") from error
-    try:
-        try:
-            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError as error:
-            raise Busy(f"another run is making the thumbnails in {output}") from error
+    with lock:
         if not is_cache(output):
             put(output / CACHE_TAG_NAME, TAG.encode(), "")
         yield
-    finally:
-        os.close(lock)
 
 
 def list_shard(output: Path, shard: int) -> Listing:

@@ -2,43 +2,24 @@
 
 import asyncio
 import contextlib
-import fcntl
-import os
 import sys
-import time
-from collections.abc import Iterator
 from pathlib import Path
 
 from memesearch.errors import ConfigError, Unavailable
+from memesearch.file_lock import FileLock, Taken
 from memesearch.machine import end_with_parent
 
 STOP_SECONDS = 30.0  # that a step has to end by itself after SIGTERM
 
 
-class Busy(Unavailable):
-    """Another run is under way."""
-
-
-@contextlib.contextmanager
-def one_at_a_time(lock: Path) -> Iterator[None]:
-    """Keep other runs away; the lock ends with the process, however that ends. Raises Busy, ConfigError."""
+def one_at_a_time(lock: Path) -> FileLock:
+    """Keep other runs away. Raises Unavailable while there is one, ConfigError when the lock cannot be made."""
     try:
-        lock.parent.mkdir(parents=True, exist_ok=True)
-        handle = os.open(lock, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o644)
+        return FileLock(lock)
+    except Taken as error:
+        raise Unavailable(f"a run is under way already ({error}); wait for its end") from error
     except OSError as error:
         raise ConfigError(f"{lock}: cannot be made: {error.strerror}") from error
-    try:
-        try:
-            fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError as error:
-            holder = os.pread(handle, 200, 0).decode("utf-8", "replace").strip() or "another process"
-            raise Busy(f"a run is under way already ({holder}); wait for its end") from error
-        with contextlib.suppress(OSError):  # a full disk: then only the sentence above knows less
-            os.ftruncate(handle, 0)
-            os.pwrite(handle, f"process {os.getpid()}, since {time.strftime('%Y-%m-%d %H:%M:%S')}".encode(), 0)
-        yield
-    finally:
-        os.close(handle)
 
 
 async def run_step(program: Path, *arguments: str) -> int:

@@ -1,13 +1,14 @@
 """Starting the queue's server: the folders that the configuration names, checked, and the parts put together."""
 
 import os
+from contextlib import closing
 from pathlib import Path
 
 import aiohttp
 
 from memesearch.errors import ConfigError
 from memesearch.rater.config import RaterConfig
-from memesearch.rater.database import RaterDatabase
+from memesearch.rater.database import RaterDatabase, only_server
 from memesearch.rater.processing.crawled import Crawled
 from memesearch.rater.processing.decisions import Folders
 from memesearch.rater.processing.desk import Desk
@@ -22,14 +23,11 @@ async def run(config: RaterConfig, static: Path) -> int:
     folders = check_folders(config, Path(pictures.files))
     if config.library_backend and not config.library_backend.startswith(("http://", "https://")):
         raise ConfigError("`library_backend` must be a URL that starts with http:// or https://")
-    database = RaterDatabase(Path(config.database))
-    try:
+    with only_server(Path(config.database), "queue"), closing(RaterDatabase(Path(config.database))) as database:
         async with aiohttp.ClientSession() as session:
             neighbours = Neighbours(config.library_backend, session)
             desk = Desk(config, folders, database, Crawled(Path(pictures.db_path)), neighbours)
             await serve(make_app(desk, static), config.host, config.queue_port)
-    finally:
-        database.close()
     return 0
 
 

@@ -5,16 +5,14 @@ afterwards. The index is derived: deleting the folder costs only the time to bui
 """
 
 import contextlib
-import fcntl
-import os
 import shutil
-from collections.abc import Iterator
 from pathlib import Path
 
 import msgspec
 
 from memesearch.durable import synchronise
 from memesearch.errors import ConfigError
+from memesearch.file_lock import FileLock, Taken
 from memesearch.library.records import Position
 from memesearch.search.index.base import Effort, QueryKind, Snapshot, written_for
 from memesearch.search.index.build import ROTATION
@@ -35,51 +33,32 @@ class Manifest(msgspec.Struct):
     efforts: dict[QueryKind, Effort] = {}
 
 
-def lock(folder: Path) -> int:
-    """Make this folder, and be the only process that has it until the descriptor that is returned is closed.
+def alone(folder: Path) -> FileLock:
+    """Be the only program that changes what lies in a folder, which is made where it is missing.
 
-    Raises:
-        OSError: it cannot be written; BlockingIOError when another process has it.
-    """
-    folder.mkdir(parents=True, exist_ok=True)
-    descriptor = os.open(folder / LOCK, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o644)
-    try:
-        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except OSError:
-        os.close(descriptor)
-        raise
-    return descriptor
-
-
-@contextlib.contextmanager
-def alone(root: Path) -> Iterator[None]:
-    """Be the only program that changes the indexes of a database, wherever they are kept; `root` is their folder.
+    It is the folder of one index, or the one for all indexes of a database, wherever they are kept.
 
     Raises:
         ConfigError: another program does, or the folder cannot be written.
     """
     try:
-        descriptor = lock(root)
-    except BlockingIOError as error:
-        raise ConfigError(f"{root} is used by another process: is mse.py running already?") from error
+        return FileLock(folder / LOCK)
+    except Taken as error:
+        raise ConfigError(f"{folder} is used by {error}: is mse.py running already?") from error
     except OSError as error:
-        raise ConfigError(f"{root}: the index cannot be kept there: {error.strerror}") from error
-    try:
-        yield
-    finally:
-        os.close(descriptor)
+        raise ConfigError(f"{folder}: the index cannot be kept there: {error.strerror}") from error
 
 
 class Keeper:
     """One index's folder. Only one process has it at a time."""
 
     def __init__(self, folder: Path) -> None:
-        """Raises OSError, BlockingIOError when another process has it."""
+        """Raises ConfigError when another process has it, or it cannot be written."""
         self.folder = folder
-        self._lock = lock(folder)
+        self._lock = alone(folder)
 
     def close(self) -> None:
-        os.close(self._lock)
+        self._lock.close()
 
     def load(self, model_id: str, dimensions: int) -> Manifest | None:
         """What was kept last for this model; None when nothing was. Raises Unusable."""

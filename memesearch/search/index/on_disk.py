@@ -38,12 +38,7 @@ class OnDisk(ABC):
         self._saved: set[str] = set()
         if (problem := self.suit(count)) and not (self.folder / MANIFEST).exists():
             raise ConfigError(problem)
-        try:
-            self._keeper = Keeper(self.folder)
-        except BlockingIOError as error:
-            raise ConfigError(f"{self.folder} is used by another process: is mse.py running already?") from error
-        except OSError as error:
-            raise ConfigError(f"{self.folder}: the index cannot be kept there: {error.strerror}") from error
+        self._keeper = Keeper(self.folder)
         try:
             self.vectors = self._empty()
             self._restore()
