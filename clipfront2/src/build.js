@@ -16,11 +16,23 @@ const source = dirname(fileURLToPath(import.meta.url));
 const target = join(source, "..", "static");
 const configFile = join(source, "..", "..", "frontend_config.json");
 
-/** Each page is bundled by itself, so that none carries what only another one needs. */
+/**
+ * Each page is bundled by itself, so that none carries what only another one needs. `page.html` is the
+ * template of all; `title` and `more`, what a page alone has in its head, may name what is configured.
+ */
 const PAGES = [
-  { page: "index.html", entry: "app.js", template: "index.html", style: "main" },
-  { page: "rate.html", entry: "rate/rate.js", template: "rate/index.html", style: "rate" },
-  { page: "queue.html", entry: "queue/queue.js", template: "queue/index.html", style: "queue" },
+  {
+    page: "index.html",
+    entry: "app.js",
+    style: "main",
+    title: "{{name}}",
+    more: [
+      '<meta name="description" content="{{description}}" />',
+      '<link rel="manifest" href="static/manifest.webmanifest" />',
+    ],
+  },
+  { page: "rate.html", entry: "rate/rate.js", style: "rate", title: "Rate – {{name}}", more: [] },
+  { page: "queue.html", entry: "queue/queue.js", style: "queue", title: "Queue – {{name}}", more: [] },
 ];
 
 /**
@@ -119,17 +131,19 @@ function addHashed(files, name, ending, content) {
  * @param {Map<string, string | Uint8Array>} files gets the page, its scripts and its style
  * @param {(typeof PAGES)[number]} what
  * @param {import("./lib/config.js").Config} config
- * @param {Record<string, string>} shared names of files that all pages use
+ * @param {string} theme the name of the script that all pages use
  */
-async function addPage(files, { page, entry, template, style }, config, shared) {
+async function addPage(files, { page, entry, style, title, more }, config, theme) {
   const { outputFiles, metafile } = await bundle(entry, config);
   for (const file of outputFiles) files.set(basename(file.path), file.contents);
   const main = Object.keys(metafile.outputs).find((path) => metafile.outputs[path].entryPoint === entry) ?? "";
   const css = sass.compile(join(source, "styles", `${style}.scss`), { style: "compressed" }).css;
-  const names = { ...shared, [basename(entry)]: basename(main), [`${style}.css`]: addHashed(files, style, ".css", css) };
-  const html = fill(await readFile(join(source, template), "utf8"), { ...config, ...names });
+  const names = { theme, script: basename(main), style: addHashed(files, style, ".css", css) };
   const parts = [...partsOf(metafile, main)].map((part) => `<link rel="modulepreload" href="static/${basename(part)}" />`);
-  files.set(page, html.replace("<!-- parts -->", parts.join("\n    ")));
+  const template = (await readFile(join(source, "page.html"), "utf8"))
+    .replace("{{title}}", title)
+    .replace("<!-- more -->", [...more, ...parts].join("\n    "));
+  files.set(page, fill(template, { ...config, ...names }));
 }
 
 /**
@@ -140,8 +154,8 @@ export async function buildPage(config) {
   const files = new Map();
   // Not a module: it must run before the first paint.
   const theme = await esbuild.transform(await readFile(join(source, "theme.js"), "utf8"), { minify: true });
-  const shared = { "theme.js": addHashed(files, "theme", ".js", theme.code) };
-  for (const page of PAGES) await addPage(files, page, config, shared);
+  const themeName = addHashed(files, "theme", ".js", theme.code);
+  for (const page of PAGES) await addPage(files, page, config, themeName);
   files.set("manifest.webmanifest", manifest(config));
   for (const asset of await readdir(join(source, "assets"))) files.set(asset, await readFile(join(source, "assets", asset)));
   return files;
