@@ -50,7 +50,7 @@ def ensemble_timings(pool: NDArray[np.float32], said: Labels, groups: NDArray[np
     """The same epochs of all members together and of one member after another, by turns; a whole training."""
     settings = ensemble.Settings(epochs=EPOCHS)
     features = principal_components(pool).project(pool) * 16
-    plan, where = ensemble.make_plan(said, groups, settings, 0), ensemble.pick("auto")
+    plan, where = ensemble.make_plan(said, groups, settings, 0), ensemble.device()
     ensemble.run(features, said, plan.alone(0), settings, 0, where)  # torch starts its threads
 
     def one_by_one() -> None:
@@ -65,7 +65,7 @@ def ensemble_timings(pool: NDArray[np.float32], said: Labels, groups: NDArray[np
     turns = [(seconds(all_together), seconds(one_by_one)) for _ in range(TURNS)]
     ratios = [alone / together for together, alone in turns]
     return {
-        "ensemble, whole training": seconds(lambda: ensemble.train(pool, said, groups, 0, "auto")),
+        "ensemble, whole training": seconds(lambda: ensemble.train(pool, said, groups)),
         f"ensemble, {EPOCHS} epochs, batched": float(np.median([together for together, _ in turns])),
         "one by one": float(np.median([alone for _, alone in turns])),
         "one by one / batched": float(np.median(ratios)),

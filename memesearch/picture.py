@@ -179,9 +179,9 @@ def offset(size: int, wanted: int) -> int:
     return round((size - wanted) / 2) if size >= wanted else -((wanted - size) // 2)
 
 
-def frame_numbers(count: int, at_most: int = MAX_FRAMES) -> list[int]:
-    """Up to `at_most` frame numbers spread evenly over an animation of `count` frames, the first included."""
-    wanted = min(count, at_most)
+def frame_numbers(count: int) -> list[int]:
+    """Up to `MAX_FRAMES` frame numbers spread evenly over an animation of `count` frames, the first included."""
+    wanted = min(count, MAX_FRAMES)
     return [round(i * (count - 1) / max(1, wanted - 1)) for i in range(wanted)]
 
 

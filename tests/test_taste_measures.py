@@ -6,7 +6,7 @@ import pytest
 from memesearch.errors import NotEnoughLabels
 from memesearch.taste import measures
 from memesearch.taste.measures import area, auroc, calibration, precision_at, precision_recall, roc, wilson
-from memesearch.taste.resampling import folds, paired_bootstrap
+from memesearch.taste.resampling import paired_bootstrap
 
 
 def judged(count: int, seed: int = 0, gap: float = 1.2, rate: float = 0.44):  # type: ignore[no-untyped-def]
@@ -159,13 +159,3 @@ def test_the_bootstrap_over_groups_knows_that_copies_tell_nothing_new() -> None:
     assert believed.high - believed.low < 0.7 * (grouped.high - grouped.low)
     with pytest.raises(ValueError, match="one class"):
         paired_bootstrap(first, second, np.ones(60, bool))
-
-
-def test_folds_hold_whole_groups_and_are_of_one_size() -> None:
-    groups = np.random.default_rng(3).integers(0, 70, 300)
-    found = folds(groups, 5)
-    assert all(len(set(found[groups == group])) == 1 for group in set(groups))
-    assert np.bincount(found).tolist() == pytest.approx([60] * 5, abs=3)
-    assert (folds(groups, 5) == found).all() and (folds(groups, 5, seed=1) != found).any()
-    with pytest.raises(ValueError, match="2 groups"):
-        folds(np.array([4, 4, 9]), 3)

@@ -23,6 +23,7 @@ from memesearch.taste.model import Groups, Vectors
 from memesearch.taste.network import Members
 
 Parameters = dict[str, Tensor]
+SEED = 0  # the same labels give the same model
 
 
 @dataclass(frozen=True)
@@ -67,19 +68,16 @@ class Plan:
         return Plan([self.numbers[member]], [self.learn[member]], [self.test[member]], self.shortest)
 
 
-def train(
-    vectors: Vectors, labels: Labels, groups: Groups, seed: int, device: str, settings: Settings | None = None
-) -> tuple[Components, Members, dict[str, Any]]:
+def train(vectors: Vectors, labels: Labels, groups: Groups) -> tuple[Components, Members, dict[str, Any]]:
     """Components, the trained members, and a report. See `TasteModel.fit` for the arguments."""
     started = time.perf_counter()
-    settings = settings or Settings()
+    settings, where = Settings(), device()
     components = principal_components(vectors)
     scale = np.float32(np.sqrt(components.directions.shape[1]))  # inputs of about 1 each in the mean square
     components = replace(components, directions=components.directions * scale)
     features = components.project(vectors)
-    plan = make_plan(labels, groups, settings, seed)
-    where = pick(device)
-    members, report = run(features, labels, plan, settings, seed, where)
+    plan = make_plan(labels, groups, settings, SEED)
+    members, report = run(features, labels, plan, settings, SEED, where)
     middle = members.score(features).mean(axis=1).astype(np.float32)
     members = replace(members, output_bias=members.output_bias - middle, intercept=members.intercept + middle)
     about = {"seconds": time.perf_counter() - started, "device": where.type, "members": settings.members}
@@ -87,10 +85,9 @@ def train(
     return components, members, {**about, **counts, **report}
 
 
-def pick(device: str) -> torch.device:
-    if device == "auto":
-        device = "cuda" if torch.cuda.is_available() else "cpu"
-    return torch.device(device)
+def device() -> torch.device:
+    """The best that there is."""
+    return torch.device("cuda" if torch.cuda.is_available() else "cpu")
 
 
 def make_plan(labels: Labels, groups: Groups, settings: Settings, seed: int) -> Plan:

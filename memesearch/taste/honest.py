@@ -16,9 +16,7 @@ FOLDS = 5
 FEWEST = 4  # tested pairs, or decisions, that a figure is worth giving for
 
 
-def held_out(
-    make: Callable[[], TasteModel], vectors: Vectors, labels: Labels, groups: Groups, seed: int = 0
-) -> dict[str, Any]:
+def held_out(make: Callable[[], TasteModel], vectors: Vectors, labels: Labels, groups: Groups) -> dict[str, Any]:
     """Figures over up to five folds that no group of near-duplicates is split by; fit for JSON.
 
     Returns:
@@ -26,7 +24,7 @@ def held_out(
         and `pair_log_loss` (nats) when there are enough; `decisions` tested, with `auroc` and `log_loss` of P(keep).
     """
     ahead, probability, kept = [np.zeros(0)], [np.zeros(0)], [np.zeros(0, np.bool_)]
-    for split in folds(labels, groups, FOLDS, seed):
+    for split in folds(labels, groups, FOLDS, seed=0):
         model, test = make(), labels.only(*split.test)
         try:
             model.fit(vectors, labels.only(*split.learn), groups)

@@ -78,9 +78,7 @@ class Network:
 
     kind: ClassVar[str] = "ensemble"
 
-    def __init__(self, seed: int = 0, device: str = "auto") -> None:
-        """`device`: cpu, cuda, or auto for what there is."""
-        self._seed, self._device = seed, device
+    def __init__(self) -> None:
         self._learned: tuple[Components, Members] | None = None
 
     def fit(self, vectors: Vectors, labels: Labels, groups: Groups) -> dict[str, Any]:
@@ -91,7 +89,7 @@ class Network:
             )
         from memesearch.taste.ensemble import train  # torch takes seconds to load, and scoring does without it
 
-        components, members, report = train(vectors, labels, groups, self._seed, self._device)
+        components, members, report = train(vectors, labels, groups)
         self._learned = components, members
         return report
 

@@ -1,4 +1,4 @@
-"""Honest splits and comparisons: whole groups of near-duplicates are drawn, never single pictures."""
+"""Honest comparisons: whole groups of near-duplicates are drawn, never single pictures."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -61,29 +61,6 @@ def paired_bootstrap(
     low, high = np.percentile(differences, [2.5, 97.5]) if len(differences) else (np.nan, np.nan)
     above = float(np.mean((differences > 0) + (differences == 0) / 2)) if len(differences) else 0.5
     return Difference(float(value), float(low), float(high), above)
-
-
-def folds(groups: NDArray[np.int64], count: int, seed: int = 0) -> NDArray[np.int64]:
-    """Divide items into `count` folds of about the same size, no group in two of them; int64 [n], the fold of each.
-
-    Large groups are dealt first, each to the fold that has the fewest items so far; which of equal ones is first is
-    drawn by chance.
-
-    Raises:
-        ValueError: there are fewer groups than folds.
-    """
-    members = by_group(groups)
-    if len(members) < count:
-        raise ValueError(f"{len(members)} groups of near-duplicates cannot be divided into {count} folds")
-    random = np.random.default_rng(seed)
-    shuffled = [members[place] for place in random.permutation(len(members))]
-    fold = np.zeros(len(groups), np.int64)
-    sizes = [0] * count
-    for rows in sorted(shuffled, key=len, reverse=True):
-        emptiest = sizes.index(min(sizes))
-        fold[rows] = emptiest
-        sizes[emptiest] += len(rows)
-    return fold
 
 
 def by_group(groups: NDArray[np.int64]) -> list[NDArray[np.int64]]:

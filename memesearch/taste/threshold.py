@@ -87,7 +87,6 @@ def choose_threshold(
     *,
     sampled: Numbers | None = None,
     stream: Numbers | None = None,
-    half_life: float = HALF_LIFE,
 ) -> Threshold:
     """The lowest threshold on P(keep) whose expected precision is `target`.
 
@@ -100,17 +99,16 @@ def choose_threshold(
             exploration's share below it. None: all 1.
         stream: float64 [s]; P(keep) of pictures as they come in now, queued or not (the last few batches). None:
             the decisions' own, weighted by 1 / `sampled`.
-        half_life: in decisions.
 
     Raises:
         ValueError: arrays of different lengths, or numbers that are no probabilities.
     """
     sampled = np.ones(len(keep)) if sampled is None else sampled
     check(keep, kept, sampled, target)
-    recent = slice(-int(FORGOTTEN * half_life) or None, None)
+    recent = slice(-int(FORGOTTEN * HALF_LIFE), None)
     keep, kept, sampled = keep[recent], kept[recent], sampled[recent]
     keep = np.clip(keep, EDGE, 1 - EDGE)
-    recency = 0.5 ** (np.arange(len(keep))[::-1] / half_life)
+    recency = 0.5 ** (np.arange(len(keep))[::-1] / HALF_LIFE)
     chances = recency / sampled
     if stream is None or not len(stream):
         stream, shares = keep, chances
