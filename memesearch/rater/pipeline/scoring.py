@@ -1,4 +1,4 @@
-"""What the pipeline has looked at: every statement on the table `scores`, and what it writes into the queue.
+"""What the pipeline has looked at: all that it stores in the table `scores`, and in the queue.
 
 A picture is known by the hash of its bytes. `waiting` is one that is scored and not yet decided upon; a run that was
 killed leaves such rows, and the next one goes on with them.

@@ -1,4 +1,4 @@
-"""The queue of pictures that wait for a person's decision: its order, and every statement on `library_queue`."""
+"""The queue of pictures that wait for a person's decision: its order, joining it, and being put off in it."""
 
 import hashlib
 import sqlite3
