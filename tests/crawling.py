@@ -2,17 +2,17 @@
 
 import json
 import shutil
-import sqlite3
 import subprocess
 import sys
-from contextlib import closing
 from pathlib import Path
 from typing import Any
 
 from launched import PROJECT
+from services import configure_pictures, draw, rows_of
 from source_server import SourceServer
 
 CRAWLER = PROJECT / "meme-rater" / "crawler.py"
+FORMATS = ("reddit", "lemmy", "mastodon", "rss/memes", "atom/memes")
 
 
 class Collection:
@@ -22,8 +22,7 @@ class Collection:
         self.folder = folder
         self.base = server.url.rstrip("/") if server else ""
         self.config = folder / "rater_config.json"
-        told = {"clip_server": "http://127.0.0.1:1/", "db_path": "images.db", "files": "images", "port": 1712}
-        (folder / "rater_mse_config.json").write_text(json.dumps({**told, "no_run_server": True}))
+        configure_pictures(folder)
 
     def configure(self, *sources: dict[str, Any], **limits: Any) -> "Collection":
         quick = {"seconds_between_requests": 0, "request_seconds": 2, "allow_private_addresses": True}
@@ -41,6 +40,10 @@ class Collection:
 
     def feed(self, path: str) -> dict[str, Any]:
         return {"type": "feed", "url": f"{self.base}/{path}"}
+
+    def source(self, name: str) -> dict[str, Any]:
+        """One of `FORMATS`."""
+        return self.feed(name) if "/" in name else getattr(self, name)()
 
     def start(self, **more: Any) -> "subprocess.Popen[str]":
         command = [sys.executable, str(CRAWLER), str(self.config)]
@@ -71,8 +74,15 @@ class Collection:
             path.unlink()
 
     def rows(self, query: str) -> list[Any]:
-        with closing(sqlite3.connect(self.folder / "rater.db")) as db:
-            return db.execute(query).fetchall()
+        return rows_of(self.folder / "rater.db", query)
 
     def outcomes(self) -> dict[str, int]:
         return dict(self.rows("SELECT outcome, count(*) FROM posts GROUP BY outcome"))
+
+
+def offer(server: SourceServer, count: int, first: int = 0, folder: str = "memes") -> set[bytes]:
+    """Pictures at the source; returns their bytes."""
+    paths = [server.folder / folder / f"p{number:03d}.png" for number in range(first, first + count)]
+    for number, path in enumerate(paths, first):
+        draw(path, number)
+    return {path.read_bytes() for path in paths}

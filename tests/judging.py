@@ -1,7 +1,6 @@
 """eval.py over a library, with a model of a made person's taste and pictures that were labelled before."""
 
 import json
-import sqlite3
 import subprocess
 import sys
 from pathlib import Path
@@ -9,7 +8,7 @@ from typing import Any
 
 import numpy as np
 from launched import PROJECT, free_port
-from services import Program, wait_for
+from services import Program, rows_of, wait_for, write_rows
 
 from memesearch.library.pool import Pool
 from memesearch.rater.database import RaterDatabase
@@ -78,13 +77,12 @@ class Evaluation(Program):
         return self
 
     def rows(self, statement: str) -> list[Any]:
-        with sqlite3.connect(self.folder / "rater.db") as db:
-            return db.execute(statement).fetchall()
+        return rows_of(self.folder / "rater.db", statement)
 
     def judge_all(self, run: str, at_random: bool = False) -> None:
         """As the person would, straight into the database."""
         chance = np.random.default_rng(1)
-        with sqlite3.connect(self.folder / "rater.db") as db:
-            for (name,) in db.execute("SELECT filename FROM judged_pages WHERE run = ?", (run,)).fetchall():
-                good = chance.random() < 0.5 if at_random else self.person.good(name)
-                db.execute("INSERT INTO judgements(run, filename, good, at) VALUES (?, ?, ?, 0)", (run, name, good))
+        drawn = self.rows(f"SELECT filename FROM judged_pages WHERE run = '{run}'")
+        said = [(run, name, chance.random() < 0.5 if at_random else self.person.good(name)) for (name,) in drawn]
+        insert = "INSERT INTO judgements(run, filename, good, at) VALUES (?, ?, ?, 0)"
+        write_rows(self.folder / "rater.db", insert, *said)

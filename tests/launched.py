@@ -1,7 +1,6 @@
 """The whole product as `make run` starts it, for tests that look at it from outside."""
 
 import json
-import shutil
 import signal
 import socket
 import subprocess
@@ -14,11 +13,6 @@ from pathlib import Path
 from typing import Any
 
 PROJECT = Path(__file__).resolve().parents[1]
-CHROMIUM = shutil.which("chromium")
-CHROMIUM_ARGUMENTS = [
-    "--no-sandbox", "--disable-gpu", "--no-first-run", "--disable-background-networking",
-    "--disable-component-update", "--disable-sync",
-]  # fmt: skip
 
 
 def free_port() -> int:

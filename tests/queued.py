@@ -1,21 +1,14 @@
 """A real queue's server over a few drawn pictures, for the tests of deciding."""
 
-import hashlib
 import json
-import sqlite3
-from contextlib import closing
 from pathlib import Path
 from typing import Any
 
 from launched import free_port
-from services import Program, draw
+from services import Program, configure_pictures, digest, draw, rows_of
 
 from memesearch.rater.database import RaterDatabase
 from memesearch.rater.processing import queue
-
-
-def digest(path: Path) -> bytes:
-    return hashlib.blake2b(path.read_bytes(), digest_size=16).digest()
 
 
 class Desk(Program):
@@ -27,8 +20,7 @@ class Desk(Program):
         for path in (self.images, self.library, folder / "meta"):
             path.mkdir(parents=True, exist_ok=True)
         port = free_port()
-        backend = {"clip_server": "http://127.0.0.1:9/", "db_path": "images.db", "files": "images", "port": port + 1}
-        (folder / "rater_mse_config.json").write_text(json.dumps(backend))
+        configure_pictures(folder)
         self.settings = {"library": "library", "queue_port": port, **more}
         config = folder / "rater_config.json"
         config.write_text(json.dumps(self.settings))
@@ -57,8 +49,7 @@ class Desk(Program):
         return dict(self.post("api/decide", wish(card, decision, **more)))
 
     def rows(self, statement: str) -> list[tuple[Any, ...]]:
-        with closing(sqlite3.connect(self.folder / "rater.db")) as db:
-            return db.execute(statement).fetchall()
+        return rows_of(self.folder / "rater.db", statement)
 
     def files(self) -> set[str]:
         """All pictures in the three folders; those below dates in the trash without the date."""

@@ -3,14 +3,13 @@
 import asyncio
 import json
 from concurrent.futures import ThreadPoolExecutor
-from hashlib import blake2b
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 from launched import free_port
 from numpy.typing import NDArray
-from services import Program, draw
+from services import Program, configure_pictures, digest, draw
 
 from memesearch.library.records import Content
 from memesearch.library.scan import scan
@@ -47,15 +46,14 @@ async def store_pictures(folder: Path, vectors: NDArray[np.float32], first: int)
         items = []
         for number, vector in enumerate(vectors, first):
             file = files[name_of(number)]
-            digest = blake2b((pictures / file.path).read_bytes(), digest_size=16).digest()
-            items.append((Content(digest, "image", 160, 120, 1), [vector.astype("<f2").tobytes()], [file]))
+            content = Content(digest(pictures / file.path), "image", 160, 120, 1)
+            items.append((content, [vector.astype("<f2").tobytes()], [file]))
         await store.add(model, items)
 
 
 def rater_config(folder: Path, **more: Any) -> Path:
     """rater_config.json beside the library."""
-    mse = {"clip_server": "http://127.0.0.1:1/", "db_path": "images.db", "files": "images", "port": 1712}
-    (folder / "rater_mse_config.json").write_text(json.dumps({**mse, "no_run_server": True}))
+    configure_pictures(folder)
     config = folder / "rater_config.json"
     config.write_text(json.dumps({"rater_port": free_port(), **more}))
     return config

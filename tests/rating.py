@@ -1,45 +1,26 @@
 """A running rater over a made library, someone who answers, and what was stored."""
 
-import sqlite3
 import urllib.error
 import urllib.request
-from collections.abc import Iterator
-from contextlib import contextmanager
 from typing import Any
 
 import numpy as np
 import pytest
 from rater_library import name_of, unit_vectors
-from services import Program
+from services import Program, rows_of, write_rows
 
 COUNT = 30
 VECTORS = unit_vectors(COUNT)
 LIKED = {name_of(number): float(vector[0]) for number, vector in enumerate(VECTORS)}
 
 
-@contextmanager
-def running(program: Program) -> Iterator[Program]:
-    """Started; at the end it must stop cleanly, unless the test has stopped it."""
-    yield program.start()
-    assert program.process is not None
-    if program.process.poll() is None:
-        assert program.stop() == 0
-
-
 def rows(program: Program, statement: str) -> list[tuple[Any, ...]]:
     """Of the rater's database."""
-    db = sqlite3.connect(program.config.with_name("rater.db"))
-    try:
-        return db.execute(statement).fetchall()
-    finally:
-        db.close()
+    return rows_of(program.config.with_name("rater.db"), statement)
 
 
 def write(program: Program, statement: str, values: list[tuple[Any, ...]]) -> None:
-    db = sqlite3.connect(program.config.with_name("rater.db"))
-    with db:
-        db.executemany(statement, values)
-    db.close()
+    write_rows(program.config.with_name("rater.db"), statement, *values)
 
 
 def answer(program: Program, token: str, grade: int, **more: Any) -> Any:

@@ -1,28 +1,14 @@
 """The rating page in a browser: opening it, finding the pair in view, answering, and what was stored."""
 
-import sqlite3
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Any
 
-import pytest
-from launched import CHROMIUM, CHROMIUM_ARGUMENTS, PROJECT
-from playwright.sync_api import Browser, Locator, Page, expect, sync_playwright
+from playwright.sync_api import Browser, Locator, Page, expect
+from rating import rows
 from services import Program, wait_for
 
-NEEDED = [
-    pytest.mark.skipif(CHROMIUM is None, reason="chromium is not installed: sudo apt install chromium"),
-    pytest.mark.skipif(not (PROJECT / "clipfront2/static/rate.html").is_file(), reason="run `make page` first"),
-]
 Open = Callable[..., Page]
-
-
-@contextmanager
-def chromium() -> Iterator[Browser]:
-    with sync_playwright() as playwright:
-        browser = playwright.chromium.launch(executable_path=CHROMIUM, args=CHROMIUM_ARGUMENTS)
-        yield browser
-        browser.close()
 
 
 @contextmanager
@@ -71,14 +57,10 @@ def say(page: Page, act: Callable[[], Any]) -> None:
     wait_until_ready(page)
 
 
-def stored(program: Program) -> list[tuple[str, int]]:
+def stored(program: Program) -> list[tuple[Any, ...]]:
     """(rating, grade) of each answer, in order."""
-    db = sqlite3.connect(program.config.with_name("rater.db"))
-    try:
-        return db.execute("SELECT rating, grade FROM ratings ORDER BY id").fetchall()
-    finally:
-        db.close()
+    return rows(program, "SELECT rating, grade FROM ratings ORDER BY id")
 
 
-def stored_is(program: Program, expected: list[tuple[str, int]]) -> None:
+def stored_is(program: Program, expected: list[tuple[Any, ...]]) -> None:
     wait_for(lambda: stored(program) == expected, 10)

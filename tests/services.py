@@ -1,16 +1,18 @@
 """Real processes of the two programs, for tests that need one of them at a time."""
 
+import hashlib
 import json
 import signal
+import sqlite3
 import subprocess
 import sys
 import time
 import urllib.error
 import urllib.request
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 from launched import PROJECT, free_port
 from PIL import Image, ImageDraw
@@ -79,6 +81,20 @@ def wait_for(condition: Any, seconds: float = 90) -> Any:
     raise AssertionError(f"did not happen within {seconds} seconds")
 
 
+P = TypeVar("P", bound=Program)
+
+
+@contextmanager
+def running(program: P) -> Iterator[P]:
+    """Started; at the end it must stop cleanly, unless the test has stopped it."""
+    try:
+        program.start()
+        yield program
+    finally:
+        if program.process is not None and program.process.poll() is None:
+            assert program.stop() == 0
+
+
 def clip_server(folder: Path, model: str = DEMO_MODEL, port: int = 0, **more: Any) -> Program:
     """A configured embedding service, not started."""
     port = port or free_port()
@@ -124,6 +140,31 @@ def draw(path: Path, seed: int, size: tuple[int, int] = (120, 90)) -> None:
     image = Image.new("RGB", size, (seed * 37 % 256, seed * 91 % 256, seed * 53 % 256))
     ImageDraw.Draw(image).ellipse((seed % 40, 10, 60 + seed % 50, 70), fill=(255 - seed % 200, seed % 256, 128))
     image.save(path)
+
+
+def digest(path: Path) -> bytes:
+    """What a library knows a file by."""
+    return hashlib.blake2b(path.read_bytes(), digest_size=16).digest()
+
+
+def rows_of(database: Path, statement: str) -> list[tuple[Any, ...]]:
+    """What a statement finds."""
+    with closing(sqlite3.connect(database)) as db:
+        return db.execute(statement).fetchall()
+
+
+def write_rows(database: Path, statement: str, *rows: tuple[Any, ...]) -> None:
+    """Run a statement for each row."""
+    with closing(sqlite3.connect(database)) as db, db:
+        db.executemany(statement, rows)
+
+
+def configure_pictures(folder: Path, **more: Any) -> Path:
+    """The configuration of the rater's pictures; unless `more` names one, there is no service to index them."""
+    told = {"clip_server": "http://127.0.0.1:9/", "db_path": "images.db", "files": "images", "port": free_port()}
+    config = folder / "rater_mse_config.json"
+    config.write_text(json.dumps({**told, "no_run_server": True, "ocr": False, **more}))
+    return config
 
 
 class OddService(Program):

@@ -6,50 +6,19 @@ import subprocess
 import sys
 import urllib.error
 import urllib.request
-from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
 
 import msgspec
 import numpy as np
 import open_clip
 import pytest
+from embedding import ask, embed, encoded
 from launched import PROJECT
 from open_clip.transform import PreprocessCfg, image_transform_v2
 from PIL import Image
-from services import Program, clip_server
+from services import Program
 
 from memesearch.picture import Preprocessing, fit
-
-
-@pytest.fixture(scope="module")
-def service(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Program]:
-    program = clip_server(tmp_path_factory.mktemp("service")).start()
-    yield program
-    assert program.stop() == 0
-
-
-def ask(service: Program, path: str, body: bytes | None = None, content_type: str = "application/msgpack") -> Any:
-    """(status, headers, body bytes), also for errors."""
-    request = urllib.request.Request(service.url + path, body, {"Content-Type": content_type})
-    try:
-        with urllib.request.urlopen(request, timeout=60) as answer:
-            return answer.status, answer.headers, answer.read()
-    except urllib.error.HTTPError as error:
-        return error.code, error.headers, error.read()
-
-
-def embed(service: Program, **body: Any) -> list[np.ndarray]:
-    status, _, raw = ask(service, "", msgspec.msgpack.encode(body))
-    assert status == 200, raw
-    return [np.frombuffer(vector, "<f2").astype(np.float32) for vector in msgspec.msgpack.decode(raw)]
-
-
-def encoded(seed: int, size: tuple[int, int] = (80, 60), format: str = "PNG") -> bytes:
-    pixels = np.random.default_rng(seed).integers(0, 256, (*size[::-1], 3), np.uint8)
-    buffer = io.BytesIO()
-    Image.fromarray(pixels).resize(size).save(buffer, format)
-    return buffer.getvalue()
 
 
 def test_vectors_are_unit_norm_in_order_and_lists_may_exceed_the_largest_batch(service: Program) -> None:

@@ -5,41 +5,12 @@ import itertools
 import json
 import signal
 import time
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from crawling import Collection
+from crawling import FORMATS, Collection, offer
 from services import draw, wait_for
-from source_server import SourceServer, source_server
-
-FORMATS = ("reddit", "lemmy", "mastodon", "rss/memes", "atom/memes")
-
-
-@pytest.fixture
-def server(tmp_path: Path) -> Iterator[SourceServer]:
-    (tmp_path / "source").mkdir()
-    with source_server(tmp_path / "source") as started:
-        yield started
-
-
-@pytest.fixture
-def collection(tmp_path: Path, server: SourceServer) -> Collection:
-    folder = tmp_path / "collection"
-    folder.mkdir()
-    return Collection(folder, server)
-
-
-def offer(server: SourceServer, count: int, first: int = 0, folder: str = "memes") -> set[bytes]:
-    """Pictures at the source; returns their bytes."""
-    paths = [server.folder / folder / f"p{number:03d}.png" for number in range(first, first + count)]
-    for number, path in enumerate(paths, first):
-        draw(path, number)
-    return {path.read_bytes() for path in paths}
-
-
-def source_of(collection: Collection, name: str) -> dict[str, object]:
-    return getattr(collection, name)() if "/" not in name else collection.feed(name)
+from source_server import SourceServer
 
 
 @pytest.mark.parametrize("name", FORMATS)
@@ -47,7 +18,7 @@ def test_every_format_gives_all_its_pictures_with_what_is_known_of_them(
     name: str, server: SourceServer, collection: Collection
 ) -> None:
     there = offer(server, 23)
-    collection.configure(source_of(collection, name)).crawl()
+    collection.configure(collection.source(name)).crawl()
     assert set(collection.pictures().values()) == there
     metas = collection.metas()
     assert {meta["title"] for meta in metas} == {f"p{number:03d}" for number in range(23)}
@@ -82,7 +53,7 @@ def test_a_second_run_asks_for_one_page_and_no_picture(server: SourceServer, col
 
 def test_one_picture_under_many_posts_is_stored_once(server: SourceServer, collection: Collection) -> None:
     there = offer(server, 5)
-    collection.configure(*(source_of(collection, name) for name in FORMATS)).crawl()
+    collection.configure(*(collection.source(name) for name in FORMATS)).crawl()
     assert set(collection.pictures().values()) == there
     assert len(collection.pictures()) == len(collection.metas()) == 5
     assert collection.outcomes() == {"stored": 5, "duplicate": 20}

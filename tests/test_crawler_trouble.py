@@ -10,33 +10,15 @@ import struct
 import threading
 import time
 import zlib
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
-from crawling import Collection
+from crawling import FORMATS, Collection, offer
 from services import draw
 from source_server import SourceServer, source_server
-from test_crawler import offer, source_of
 
 from memesearch.crawl.addresses import is_public
-
-FORMATS = ("reddit", "lemmy", "mastodon", "rss/memes", "atom/memes")
-
-
-@pytest.fixture
-def server(tmp_path: Path) -> Iterator[SourceServer]:
-    (tmp_path / "source").mkdir()
-    with source_server(tmp_path / "source") as started:
-        yield started
-
-
-@pytest.fixture
-def collection(tmp_path: Path, server: SourceServer) -> Collection:
-    folder = tmp_path / "collection"
-    folder.mkdir()
-    return Collection(folder, server)
 
 
 def beside(server: SourceServer, number: int, **told: Any) -> None:
@@ -50,7 +32,7 @@ def test_a_listing_that_is_none_is_told_in_one_sentence_and_nothing_is_lost(
 ) -> None:
     there = offer(server, 3)
     server.behave(listing=what)
-    said, _ = collection.configure(*(source_of(collection, name) for name in FORMATS)).crawl(status=1)
+    said, _ = collection.configure(*(collection.source(name) for name in FORMATS)).crawl(status=1)
     lines = said.splitlines()
     assert len(lines) == 5 and all("nothing new; gave up: " in line and reason in line for line in lines)
     server.behave()
@@ -186,7 +168,7 @@ def test_listings_without_an_end_are_left(what: str, server: SourceServer, colle
     there = offer(server, 3)
     server.behave(listing=what)
     paged = ["reddit", "lemmy", "mastodon", "atom/memes"]
-    _, talk = collection.configure(*(source_of(collection, name) for name in paged)).crawl()
+    _, talk = collection.configure(*(collection.source(name) for name in paged)).crawl()
     assert talk.count("repeats itself") == 4
     assert set(collection.pictures().values()) == there
 
@@ -214,7 +196,7 @@ def test_another_charset_than_promised_costs_no_picture(server: SourceServer, co
     server.behave(listing="charset")
     titles = []
     for name in FORMATS:
-        collection.configure(source_of(collection, name)).crawl()
+        collection.configure(collection.source(name)).crawl()
         assert set(collection.pictures().values()) == there
         titles += [meta["title"] for meta in collection.metas() if not meta["title"].startswith("p")]
         collection.forget()

@@ -15,7 +15,6 @@ import time
 import urllib.error
 import urllib.request
 import zlib
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -23,10 +22,10 @@ import aiohttp
 import msgspec
 import numpy as np
 import pytest
+from embedding import ask, embed, encoded
 from launched import PROJECT
 from safetensors.torch import load_file, save_file
 from services import Program, clip_server, wait_for
-from test_clip_server import ask, embed, encoded
 from tokenizers import Tokenizer
 
 from memesearch import picture
@@ -35,13 +34,6 @@ from memesearch.picture import Preprocessing
 
 SIZE = 96
 WANT = Preprocessing(SIZE, SIZE, "squash")
-
-
-@pytest.fixture(scope="module")
-def service(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Program]:
-    program = clip_server(tmp_path_factory.mktemp("service")).start()
-    yield program
-    assert program.stop() == 0
 
 
 def body_of(pixels: np.ndarray, count: int | None = None, width: int = SIZE) -> bytes:

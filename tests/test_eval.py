@@ -12,8 +12,8 @@ from typing import Any
 import numpy as np
 import pytest
 from judging import SIMILARITY, Evaluation
-from launched import PROJECT, free_port
-from services import Program, clip_server
+from launched import PROJECT
+from services import Program, clip_server, configure_pictures
 
 from memesearch.library.pool import Pool, read_pool
 from memesearch.rater.database import RaterDatabase
@@ -29,9 +29,7 @@ def library(tmp_path_factory: pytest.TempPathFactory) -> Path:
     made = [sys.executable, str(PROJECT / "demo/sample_library.py"), str(folder / "images")]
     subprocess.run(made, check=True, capture_output=True)
     service = clip_server(folder).start()
-    config = folder / "rater_mse_config.json"
-    settings = {"clip_server": service.url, "db_path": "images.db", "files": "images", "port": free_port()}
-    config.write_text(json.dumps({**settings, "no_run_server": True, "ocr": False, "decode_workers": 1}))
+    config = configure_pictures(folder, clip_server=service.url, decode_workers=1)
     subprocess.run([sys.executable, str(PROJECT / "mse.py"), str(config)], check=True, capture_output=True)
     assert service.stop() == 0
     return config

@@ -9,7 +9,6 @@ import re
 import shutil
 import signal
 import sqlite3
-import subprocess
 from collections.abc import Callable, Iterator
 from contextlib import closing
 from pathlib import Path
@@ -17,6 +16,7 @@ from pathlib import Path
 import faiss
 import numpy as np
 import pytest
+from disks import small_disk
 from index_life import DIMENSIONS, Life, named, unit
 
 from memesearch.errors import ConfigError
@@ -408,14 +408,8 @@ async def test_a_database_that_was_put_back_is_not_answered_for_by_the_index_of_
 @pytest.fixture
 def disk(life: Life) -> Iterator[Path]:
     """The index's folder on a file system of one MB."""
-    life.kept.mkdir()
-    mounted = subprocess.run(
-        ["mount", "-t", "tmpfs", "-o", "size=1m", "tmpfs", str(life.kept)], capture_output=True, check=False
-    )
-    if mounted.returncode:
-        pytest.skip("a small file system can only be mounted by root")
-    yield life.kept
-    subprocess.run(["umount", str(life.kept)], check=True)
+    with small_disk(life.kept, "1m") as disk:
+        yield disk
 
 
 def leave(disk: Path, free: int) -> None:

@@ -5,15 +5,15 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from browser import AXE, WITH_CHROMIUM
 from judging import Evaluation
-from launched import CHROMIUM, CHROMIUM_ARGUMENTS, PROJECT
-from playwright.sync_api import Page, expect, sync_playwright
+from playwright.sync_api import Browser, Page, expect
 from rater_library import add_to_library, rater_config, unit_vectors
 from services import wait_for
 
 from memesearch.library.pool import Pool, read_pool
 
-AXE = PROJECT / "clipfront2/node_modules/axe-core/axe.min.js"
+pytestmark = WITH_CHROMIUM
 
 
 @pytest.fixture(scope="module")
@@ -38,22 +38,12 @@ def evaluation(tmp_path: Path, library: Path, pool: Pool) -> Iterator[Evaluation
         assert program.stop() == 0
 
 
-@pytest.fixture(scope="module")
-def chromium() -> Iterator[Any]:
-    if CHROMIUM is None:
-        pytest.skip("chromium is not installed: sudo apt install chromium")
-    with sync_playwright() as playwright:
-        browser = playwright.chromium.launch(executable_path=CHROMIUM, args=CHROMIUM_ARGUMENTS)
-        yield browser
-        browser.close()
-
-
 @pytest.fixture
-def page(chromium: Any, evaluation: Evaluation) -> Iterator[Page]:
+def page(browser: Browser, evaluation: Evaluation) -> Iterator[Page]:
     """The judging page of a run of 12 + 12 pictures."""
     evaluation.succeed("make", "--run", "r", "--per-group", "1", "--random", "12")
     evaluation.serve()
-    context = chromium.new_context(viewport={"width": 1280, "height": 800}, has_touch=True)
+    context = browser.new_context(viewport={"width": 1280, "height": 800}, has_touch=True)
     page, problems = context.new_page(), []
     page.on("pageerror", lambda error: problems.append(str(error)))
     page.goto(evaluation.url)

@@ -25,13 +25,6 @@ from services import Program, backend, clip_server, draw, files_in_index, on_dis
 IMAGES = 'modelserver_total_items_total{modality="image"'
 
 
-@pytest.fixture(scope="module")
-def service(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Program]:
-    program = clip_server(tmp_path_factory.mktemp("service")).start()
-    yield program
-    program.stop()
-
-
 @pytest.fixture
 def library(tmp_path: Path, service: Program) -> Iterator[tuple[Program, Path]]:
     """A running backend over a folder of six pictures."""

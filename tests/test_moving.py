@@ -3,15 +3,15 @@
 import errno
 import os
 import sqlite3
-import subprocess
 import time
 from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
 import pytest
-from queued import Desk, digest
-from services import backend, clip_server, draw, wait_for, wait_until_idle
+from disks import small_disk
+from queued import Desk
+from services import backend, clip_server, digest, draw, wait_for, wait_until_idle
 
 from memesearch.config import load_config
 from memesearch.errors import Unavailable
@@ -63,15 +63,10 @@ def table(tmp_path: Path) -> Iterator[Table]:
 
 
 @pytest.fixture
-def small_disk(tmp_path: Path) -> Iterator[Path]:
+def disk(tmp_path: Path) -> Iterator[Path]:
     """Another disk, of 64 kB."""
-    place = tmp_path / "small"
-    place.mkdir()
-    mount = subprocess.run(["mount", "-t", "tmpfs", "-o", "size=64k", "tmpfs", place], capture_output=True, check=False)
-    if mount.returncode:
-        pytest.skip("only root may mount a disk for this test")
-    yield place
-    subprocess.run(["umount", place], check=True)
+    with small_disk(tmp_path / "small", "64k") as disk:
+        yield disk
 
 
 def noise(path: Path, size: int) -> bytes:
@@ -80,36 +75,36 @@ def noise(path: Path, size: int) -> bytes:
 
 
 def test_a_full_disk_leaves_the_picture_where_it_is_and_the_move_is_made_when_there_is_room(
-    tmp_path: Path, small_disk: Path
+    tmp_path: Path, disk: Path
 ) -> None:
-    table = Table(tmp_path, small_disk)
+    table = Table(tmp_path, disk)
     token, _ = table.queued(1)
     path = table.folders.images / "1.png"
     content = noise(path, 40_000)
-    (small_disk / "large").write_bytes(b"x" * 40_000)
+    (disk / "large").write_bytes(b"x" * 40_000)
     made = table.decisions.keep(token, content, "cats/a.png", [])
     assert made.problem is not None and "the disk is full; make room" in made.problem
-    assert digest(path) == content and [p.name for p in small_disk.rglob("*") if p.is_file()] == ["large"]
+    assert digest(path) == content and [p.name for p in disk.rglob("*") if p.is_file()] == ["large"]
     assert table.rows("SELECT kept, moved FROM decisions") == [(1, 0)]
     assert len(table.decisions.finish_all()) == 1
-    (small_disk / "large").unlink()
+    (disk / "large").unlink()
     assert table.decisions.finish_all() == []
-    assert digest(small_disk / "cats/a.png") == content and not path.exists()
-    assert [p.name for p in small_disk.rglob("*") if p.is_file()] == ["a.png"], "no part of a copy is left"
+    assert digest(disk / "cats/a.png") == content and not path.exists()
+    assert [p.name for p in disk.rglob("*") if p.is_file()] == ["a.png"], "no part of a copy is left"
     table.database.close()
 
 
-def test_another_disk_gets_a_copy_and_a_taken_name_is_numbered(tmp_path: Path, small_disk: Path) -> None:
-    table = Table(tmp_path, small_disk)
-    (small_disk / "a.png").write_bytes(b"was here")
+def test_another_disk_gets_a_copy_and_a_taken_name_is_numbered(tmp_path: Path, disk: Path) -> None:
+    table = Table(tmp_path, disk)
+    (disk / "a.png").write_bytes(b"was here")
     token, content = table.queued(1)
     os.utime(table.folders.images / "1.png", (1_000_000, 1_000_000))
     made = table.decisions.keep(token, content, "a.png", [])
     assert made.problem is None and made.decision.target == "a (2).png"
-    assert digest(small_disk / "a (2).png") == content and (small_disk / "a.png").read_bytes() == b"was here"
-    assert (small_disk / "a (2).png").stat().st_mtime == 1_000_000
+    assert digest(disk / "a (2).png") == content and (disk / "a.png").read_bytes() == b"was here"
+    assert (disk / "a (2).png").stat().st_mtime == 1_000_000
     table.decisions.undo(made.decision.id)
-    assert digest(table.folders.images / "1.png") == content and not (small_disk / "a (2).png").exists()
+    assert digest(table.folders.images / "1.png") == content and not (disk / "a (2).png").exists()
     table.database.close()
 
 

@@ -10,15 +10,23 @@ import shutil
 import sqlite3
 import subprocess
 import sys
-from collections.abc import Iterator
-from contextlib import ExitStack, closing, contextmanager
-from hashlib import blake2b
+from contextlib import ExitStack, closing
 from pathlib import Path
 from typing import Any
 
 import pytest
 from launched import PROJECT, free_port
-from services import Program, backend, clip_server, reload, wait_for, wait_until_idle
+from services import (
+    Program,
+    backend,
+    clip_server,
+    configure_pictures,
+    digest,
+    reload,
+    running,
+    wait_for,
+    wait_until_idle,
+)
 from source_server import source_server
 
 LIKED = "food"
@@ -54,9 +62,7 @@ class Thresher:
         for name in ("images", "library", "stream/memes"):
             (folder / name).mkdir(parents=True)
         self.backend = backend(folder, service, self.library)
-        self.mse = folder / "rater_mse_config.json"
-        settings = {"clip_server": service.url, "db_path": "images.db", "files": "images", "port": free_port()}
-        self.mse.write_text(json.dumps({**settings, "no_run_server": True, "ocr": False}))
+        self.mse = configure_pictures(folder, clip_server=service.url)
         self.config = folder / "rater_config.json"
         ports = {"rater_port": free_port(), "queue_port": free_port()}
         settings = {
@@ -86,20 +92,6 @@ class Thresher:
 
     def picture(self, name: str) -> Path:
         return self.folder / "images" / name
-
-
-@contextmanager
-def running(program: Program) -> Iterator[Program]:
-    """Started, and stopped however the test ends."""
-    program.start()
-    try:
-        yield program
-    finally:
-        assert program.stop() == 0
-
-
-def digest(path: Path) -> bytes:
-    return blake2b(path.read_bytes(), digest_size=16).digest()
 
 
 def rate(thresher: Thresher, person: Person, answers: int) -> None:

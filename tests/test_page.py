@@ -5,14 +5,12 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from launched import CHROMIUM, CHROMIUM_ARGUMENTS, PROJECT, get_json, launched, wait_until_indexed
-from playwright.sync_api import Page, expect, sync_playwright
+from browser import needs
+from launched import get_json, launched, wait_until_indexed
+from playwright.sync_api import Browser, Page, expect
 from services import wait_for
 
-pytestmark = [
-    pytest.mark.skipif(CHROMIUM is None, reason="chromium is not installed: sudo apt install chromium"),
-    pytest.mark.skipif(not (PROJECT / "clipfront2/static/index.html").is_file(), reason="run `make page` first"),
-]
+pytestmark = needs("index.html")
 
 
 @pytest.fixture(scope="module")
@@ -23,11 +21,8 @@ def address(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
 
 
 @pytest.fixture(scope="module")
-def open_page(address: str) -> Iterator[Page]:
-    with sync_playwright() as playwright:
-        browser = playwright.chromium.launch(executable_path=CHROMIUM, args=CHROMIUM_ARGUMENTS)
-        yield browser.new_page(viewport={"width": 1280, "height": 800})
-        browser.close()
+def open_page(browser: Browser) -> Page:
+    return browser.new_page(viewport={"width": 1280, "height": 800})
 
 
 @pytest.fixture

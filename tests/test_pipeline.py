@@ -4,22 +4,20 @@ import json
 import os
 import random
 import shutil
-import sqlite3
 import subprocess
 import sys
 import time
 from collections import Counter
-from collections.abc import Iterator
-from contextlib import closing
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
+from disks import fill, small_disk
 from launched import PROJECT, free_port
 from memes import meme, things_of
 from PIL import Image
-from services import Program, backend, clip_server, wait_for, wait_until_idle
+from services import Program, backend, clip_server, configure_pictures, rows_of, wait_for, wait_until_idle, write_rows
 
 from memesearch.library.pool import read_pool
 from memesearch.rater.database import RaterDatabase
@@ -46,9 +44,7 @@ class World:
         self.configure(**more)
 
     def mse(self, **more: Any) -> None:
-        settings = {"db_path": "images.db", "files": "images", "port": 1, "no_run_server": True, "ocr": False}
-        settings |= {"clip_server": self.service.url, "decode_workers": 1, **more}
-        (self.folder / "rater_mse_config.json").write_text(json.dumps(settings))
+        configure_pictures(self.folder, **{"clip_server": self.service.url, "decode_workers": 1, **more})
 
     def configure(self, **more: Any) -> None:
         settings = {"sources": [{"type": "folder", "path": "stream"}], "exploration": 0.0, "learning_decisions": 0}
@@ -75,12 +71,10 @@ class World:
         return counts(ended.stdout)
 
     def rows(self, sql: str) -> list[Any]:
-        with closing(sqlite3.connect(self.folder / "rater.db")) as db:
-            return db.execute(sql).fetchall()
+        return rows_of(self.folder / "rater.db", sql)
 
     def write(self, sql: str, *values: Any) -> None:
-        with closing(sqlite3.connect(self.folder / "rater.db")) as db, db:
-            db.execute(sql, values)
+        write_rows(self.folder / "rater.db", sql, values)
 
     def outcomes(self) -> Counter[str]:
         return Counter(outcome for (outcome,) in self.rows("SELECT outcome FROM scores"))
@@ -100,13 +94,6 @@ class World:
 def counts(text: str) -> dict[str, int]:
     rows = [line.split() for line in text.splitlines() if line and line.split()[1].replace(",", "").isdigit()]
     return {row[0]: int(row[1].replace(",", "")) for row in rows}
-
-
-@pytest.fixture(scope="module")
-def service(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Program]:
-    program = clip_server(tmp_path_factory.mktemp("service")).start()
-    yield program
-    program.stop()
 
 
 @pytest.fixture(scope="module")
@@ -556,36 +543,23 @@ def test_metrics_that_cannot_be_written_are_told_of_and_cost_nothing_else(world:
 
 
 def test_a_full_disk_of_the_database_ends_the_run_and_the_next_goes_on(world: World) -> None:
-    disk = world.folder / "disk"
-    disk.mkdir()
-    mounted = subprocess.run(
-        ["mount", "-t", "tmpfs", "-o", "size=4m", "tmpfs", str(disk)], capture_output=True, check=False
-    )
-    if mounted.returncode:
-        pytest.skip("needs to mount a small file system")
-    try:
+    with small_disk(world.folder / "disk", "4m") as disk:
         world.configure(database="disk/rater.db", sources=[])
         for thing in ANIMALS[TAUGHT : TAUGHT + 12]:
             meme(world.folder / "images" / "00" / f"{thing}.png", thing)
         assert world.run("meme_pipeline.py").returncode == 0
-        with (disk / "fill").open("wb", buffering=0) as fill, pytest.raises(OSError, match="No space"):
-            while True:
-                fill.write(bytes(4096))
-        os.truncate(disk / "fill", (disk / "fill").stat().st_size - 48 * 1024)  # enough to open it
+        filling = fill(disk)
+        os.truncate(filling, filling.stat().st_size - 48 * 1024)  # enough to open it
         for thing in ANIMALS[TAUGHT + 12 : TAUGHT + 60] + FOOD[TAUGHT:]:
             meme(world.folder / "images" / "00" / f"{thing}.png", thing)
         ended = world.run()
         assert ended.returncode == 1
         assert "database or disk is full" in ended.stderr.splitlines()[-1]
-        (disk / "fill").unlink()
+        filling.unlink()
         ended = world.run()
         assert ended.returncode == 0, ended.stderr
         assert counts(ended.stdout)["queue"] > 0
-        with closing(sqlite3.connect(disk / "rater.db")) as db:
-            waiting = db.execute("SELECT count(*) FROM scores WHERE outcome = 'waiting'").fetchone()
-        assert waiting == (0,)
-    finally:
-        subprocess.run(["umount", str(disk)], check=True)
+        assert rows_of(disk / "rater.db", "SELECT count(*) FROM scores WHERE outcome = 'waiting'") == [(0,)]
 
 
 def test_any_folder_can_be_scored_best_first(world: World, taste: Taste) -> None:

@@ -14,17 +14,14 @@ from pathlib import Path
 
 import pytest
 from launched import PROJECT, free_port
-from queued import Desk, digest, wish
-from services import draw, wait_for
+from queued import Desk, wish
+from services import digest, draw, running, wait_for
 
 
 @pytest.fixture
 def desk(tmp_path: Path) -> Iterator[Desk]:
-    with_server = Desk(tmp_path)
-    with_server.start()
-    yield with_server
-    if with_server.process is not None and with_server.process.poll() is None:
-        assert with_server.stop() == 0
+    with running(Desk(tmp_path)) as desk:
+        yield desk
 
 
 def test_what_is_kept_lies_in_the_library_under_the_posts_title_and_what_is_discarded_in_the_trash(desk: Desk) -> None:

@@ -6,24 +6,12 @@ from contextlib import closing
 from pathlib import Path
 
 import pytest
-from launched import CHROMIUM, CHROMIUM_ARGUMENTS, PROJECT
-from playwright.sync_api import Browser, Locator, Page, expect, sync_playwright
+from browser import AXE, needs
+from playwright.sync_api import Browser, Locator, Page, expect
 from queued import Desk
 from services import wait_for
 
-AXE = PROJECT / "clipfront2/node_modules/axe-core/axe.min.js"
-pytestmark = [
-    pytest.mark.skipif(CHROMIUM is None, reason="chromium is not installed: sudo apt install chromium"),
-    pytest.mark.skipif(not (PROJECT / "clipfront2/static/queue.html").is_file(), reason="run `make page` first"),
-]
-
-
-@pytest.fixture(scope="module")
-def browser() -> Iterator[Browser]:
-    with sync_playwright() as playwright:
-        browser = playwright.chromium.launch(executable_path=CHROMIUM, args=CHROMIUM_ARGUMENTS)
-        yield browser
-        browser.close()
+pytestmark = needs("queue.html")
 
 
 @pytest.fixture

@@ -9,27 +9,18 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from disks import fill, small_disk
 from launched import PROJECT
 from queued import Desk
-from services import Program, backend, clip_server
+from services import Program, backend, running
 
 from memesearch.rater.database import RaterDatabase
 
 
-@pytest.fixture(scope="module")
-def service(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Program]:
-    program = clip_server(tmp_path_factory.mktemp("service")).start()
-    yield program
-    program.stop()
-
-
 @pytest.fixture
 def desk(tmp_path: Path) -> Iterator[Desk]:
-    with_server = Desk(tmp_path)
-    with_server.start()
-    yield with_server
-    if with_server.process is not None and with_server.process.poll() is None:
-        assert with_server.stop() == 0
+    with running(Desk(tmp_path)) as desk:
+        yield desk
 
 
 def index(desk: Desk, service: Program) -> None:
@@ -58,13 +49,8 @@ def test_a_number_of_pictures_that_is_none_is_refused(desk: Desk, count: str) ->
 @pytest.fixture
 def disk(tmp_path: Path) -> Iterator[Path]:
     """A disk of 2 MB."""
-    place = tmp_path / "disk"
-    place.mkdir()
-    mount = subprocess.run(["mount", "-t", "tmpfs", "-o", "size=2m", "tmpfs", place], capture_output=True, check=False)
-    if mount.returncode:
-        pytest.skip("only root may mount a disk for this test")
-    yield place
-    subprocess.run(["umount", place], check=True)
+    with small_disk(tmp_path / "disk", "2m") as disk:
+        yield disk
 
 
 @pytest.mark.parametrize("made", [True, False])
@@ -72,15 +58,13 @@ def test_a_disk_that_is_full_at_the_start_is_named_and_costs_nothing(tmp_path: P
     desk = Desk(tmp_path, database="disk/rater.db", sources=[{"type": "folder", "path": "stream"}])
     if made:
         RaterDatabase(disk / "rater.db").close()
-    with (disk / "fill").open("wb", buffering=0) as fill, pytest.raises(OSError, match="No space"):
-        while True:
-            fill.write(bytes(4096))
+    filling = fill(disk)
     for program in ("library_processing_server", "crawler"):
         command = [sys.executable, str(PROJECT / f"meme-rater/{program}.py"), str(desk.config)]
         ended = subprocess.run(command, capture_output=True, text=True, timeout=60, check=False)
         assert (ended.returncode, len(ended.stderr.splitlines())) == (1, 1)
         assert f"{disk}/rater.db" in ended.stderr and "its disk is full; make room" in ended.stderr
-    (disk / "fill").unlink()
+    filling.unlink()
     desk.start()
     assert desk.get("api/status")["left"] == 0
     assert desk.stop() == 0

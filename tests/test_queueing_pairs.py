@@ -1,7 +1,6 @@
 """active_learning.py and copy_into_queue.py: pairs chosen in advance, and put before the person."""
 
 import json
-import sqlite3
 import subprocess
 import sys
 from pathlib import Path
@@ -11,6 +10,7 @@ import numpy as np
 import pytest
 from launched import PROJECT
 from rater_library import MODEL_ID, add_to_library, name_of, rater_config, unit_vectors
+from services import rows_of
 
 from memesearch.rater.database import RaterDatabase
 from memesearch.taste.checkpoint import save
@@ -45,11 +45,7 @@ def run(program: str, *arguments: object, folder: Path | None = None) -> "subpro
 
 
 def queue(config: Path) -> list[tuple[str, str, str, str]]:
-    db = sqlite3.connect(config.with_name("rater.db"))
-    try:
-        return db.execute("SELECT meme1, meme2, iteration, reason FROM queue ORDER BY rowid").fetchall()
-    finally:
-        db.close()
+    return rows_of(config.with_name("rater.db"), "SELECT meme1, meme2, iteration, reason FROM queue ORDER BY rowid")
 
 
 def top(config: Path) -> list[Any]:

@@ -3,9 +3,9 @@
 import sqlite3
 from contextlib import closing
 from pathlib import Path
-from typing import Any
 
 import pytest
+from services import rows_of
 
 from memesearch.errors import ConfigError
 from memesearch.rater.database import RaterDatabase
@@ -24,11 +24,6 @@ def old_database(path: Path, more: str) -> Path:
     return path
 
 
-def rows(path: Path, statement: str) -> list[tuple[Any, ...]]:
-    with closing(sqlite3.connect(path)) as db:
-        return db.execute(statement).fetchall()
-
-
 def copies(path: Path) -> list[Path]:
     return list(path.parent.glob(f"{path.name}.before-upgrade-*"))
 
@@ -41,16 +36,16 @@ def test_the_first_implementations_tables_are_taken_over_and_a_copy_is_kept(tmp_
         " INSERT INTO last_crawl VALUES (1700000000)",
     )
     RaterDatabase(path).close()
-    assert rows(path, "SELECT meme1, meme2, rating, iteration, grade FROM ratings ORDER BY id") == [
+    assert rows_of(path, "SELECT meme1, meme2, rating, iteration, grade FROM ratings ORDER BY id") == [
         ("a", "b", "1", "1", None),
         ("b", "c", "2", "1", None),
     ]
-    assert rows(path, "SELECT meme1, meme2, iteration FROM queue") == [("a", "c", "2")]
-    assert rows(path, "SELECT filename, score, explored FROM library_queue") == [("a", 0.5, 0)]
-    assert rows(path, "SELECT time, source FROM last_crawl") == [(1700000000.0, None)]
+    assert rows_of(path, "SELECT meme1, meme2, iteration FROM queue") == [("a", "c", "2")]
+    assert rows_of(path, "SELECT filename, score, explored FROM library_queue") == [("a", 0.5, 0)]
+    assert rows_of(path, "SELECT time, source FROM last_crawl") == [(1700000000.0, None)]
     RaterDatabase(path).close()
     (copy,) = copies(path)
-    assert len(rows(copy, "SELECT * FROM ratings")) == 2
+    assert len(rows_of(copy, "SELECT * FROM ratings")) == 2
 
 
 def test_doubled_rows_and_rows_without_a_name_do_not_stand_in_the_way(
@@ -63,12 +58,12 @@ def test_doubled_rows_and_rows_without_a_name_do_not_stand_in_the_way(
         " INSERT INTO library_queue VALUES ('a', 0.5), ('a', 0.7), (NULL, 1)",
     )
     RaterDatabase(path).close()
-    assert rows(path, "SELECT meme1, meme2, rating FROM ratings ORDER BY id") == [("a", "b", "1"), ("a", "b", "2")]
-    assert rows(path, "SELECT meme1, meme2, iteration FROM queue") == [("a", "c", "2")]
-    assert rows(path, "SELECT filename, score FROM library_queue") == [("a", 0.5)]
+    assert rows_of(path, "SELECT meme1, meme2, rating FROM ratings ORDER BY id") == [("a", "b", "1"), ("a", "b", "2")]
+    assert rows_of(path, "SELECT meme1, meme2, iteration FROM queue") == [("a", "c", "2")]
+    assert rows_of(path, "SELECT filename, score FROM library_queue") == [("a", 0.5)]
     assert "2 rows of `library_queue`" in caplog.text
     (copy,) = copies(path)
-    assert len(rows(copy, "SELECT * FROM library_queue")) == 3
+    assert len(rows_of(copy, "SELECT * FROM library_queue")) == 3
 
 
 @pytest.mark.parametrize(
@@ -83,10 +78,10 @@ def test_a_database_of_something_else_is_left_as_it_was(tmp_path: Path, script: 
     path = tmp_path / "rater.db"
     with closing(sqlite3.connect(path)) as db:
         db.executescript(script)
-    before = rows(path, "SELECT sql FROM sqlite_master")
+    before = rows_of(path, "SELECT sql FROM sqlite_master")
     with pytest.raises(ConfigError, match=words):
         RaterDatabase(path)
-    assert rows(path, "SELECT sql FROM sqlite_master") == before
+    assert rows_of(path, "SELECT sql FROM sqlite_master") == before
 
 
 def test_a_file_that_is_no_database_is_refused(tmp_path: Path) -> None:

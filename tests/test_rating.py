@@ -17,8 +17,8 @@ import numpy as np
 import pytest
 from launched import PROJECT
 from rater_library import name_of, rater, rater_config, unit_vectors
-from rating import LIKED, VECTORS, answer, rate, refusal_of, rows, running, write
-from services import Program, wait_for
+from rating import LIKED, VECTORS, answer, rate, refusal_of, rows, write
+from services import Program, running, wait_for
 
 from memesearch.config import load_config
 from memesearch.rater.config import RaterConfig

@@ -1,61 +1,37 @@
 """The rating page in real Chromium: keys, clicks and touches end up as answers, nobody waits, all can use it."""
 
-import sqlite3
-from collections.abc import Iterator
-from pathlib import Path
-
-import pytest
-from launched import PROJECT
-from playwright.sync_api import Browser, Page, expect
-from rater_library import name_of, rater, unit_vectors
-from rating import running
-from rating_page import NEEDED, Open, chromium, pages, pair, say, stored, stored_is, token
+from browser import AXE, needs
+from playwright.sync_api import Page, expect
+from rater_library import name_of
+from rating import rows
+from rating_page import Open, pair, say, stored, stored_is, token
 from services import Program
 
-AXE = PROJECT / "clipfront2/node_modules/axe-core/axe.min.js"
-pytestmark = NEEDED
+pytestmark = needs("rate.html")
 
 
-@pytest.fixture(scope="module")
-def browser() -> Iterator[Browser]:
-    with chromium() as browser:
-        yield browser
-
-
-@pytest.fixture
-def program(tmp_path: Path) -> Iterator[Program]:
-    with running(rater(tmp_path, unit_vectors(40), dimensions=["funny"])) as program:
-        yield program
-
-
-@pytest.fixture
-def open_page(browser: Browser, program: Program) -> Iterator[Open]:
-    with pages(browser, program) as opened:
-        yield opened
-
-
-def test_keys_give_the_five_answers(program: Program, open_page: Open) -> None:
-    page = open_page()
+def test_keys_give_the_five_answers(asking: Program, open_rater: Open) -> None:
+    page = open_rater()
     for key in ("1", "2", "3", "4", "5", "ArrowLeft", "ArrowDown", "ArrowRight", "Shift+ArrowLeft", "Shift+ArrowRight"):
         say(page, lambda key=key: page.keyboard.press(key))
     graded = [("1", 2), ("1", 1), ("=", 0), ("2", 1), ("2", 2)]
-    stored_is(program, [*graded, ("1", 1), ("=", 0), ("2", 1), ("1", 2), ("2", 2)])
+    stored_is(asking, [*graded, ("1", 1), ("=", 0), ("2", 1), ("1", 2), ("2", 2)])
     expect(page.get_by_test_id("answers")).to_have_text("10")
     expect(page.get_by_test_id("top").locator("img")).to_have_count(6)
 
 
-def test_clicks_on_pictures_and_answers_count(program: Program, open_page: Open) -> None:
-    page = open_page()
+def test_clicks_on_pictures_and_answers_count(asking: Program, open_rater: Open) -> None:
+    page = open_rater()
     say(page, lambda: pair(page).get_by_test_id("second").click())
     say(page, lambda: pair(page).get_by_test_id("first").click())
     for name in ("Much better: first picture", "Equal", "Much better: second picture"):
         button = page.get_by_role("group", name="Which is better?").get_by_role("button", name=name)
         say(page, button.click)
-    stored_is(program, [("2", 1), ("1", 1), ("1", 2), ("=", 0), ("2", 2)])
+    stored_is(asking, [("2", 1), ("1", 1), ("1", 2), ("=", 0), ("2", 2)])
 
 
-def test_a_phone_shows_one_above_the_other_and_takes_touches(program: Program, open_page: Open) -> None:
-    page = open_page(viewport={"width": 375, "height": 740}, has_touch=True, is_mobile=True)
+def test_a_phone_shows_one_above_the_other_and_takes_touches(asking: Program, open_rater: Open) -> None:
+    page = open_rater(viewport={"width": 375, "height": 740}, has_touch=True, is_mobile=True)
     first, second = (pair(page).get_by_test_id(name).bounding_box() for name in ("first", "second"))
     assert first is not None
     assert second is not None
@@ -67,30 +43,30 @@ def test_a_phone_shows_one_above_the_other_and_takes_touches(program: Program, o
     assert page.evaluate("document.documentElement.scrollWidth") <= 375
     say(page, lambda: pair(page).get_by_test_id("first").tap())
     say(page, lambda: buttons.nth(4).tap())
-    stored_is(program, [("1", 1), ("2", 2)])
+    stored_is(asking, [("1", 1), ("2", 2)])
 
 
-def test_undo_brings_pairs_back_one_after_the_other_and_skip_stores_nothing(program: Program, open_page: Open) -> None:
-    page = open_page()
+def test_undo_brings_pairs_back_one_after_the_other_and_skip_stores_nothing(asking: Program, open_rater: Open) -> None:
+    page = open_rater()
     expect(page.get_by_test_id("undo")).to_be_disabled()
     tokens = [token(page)]
     for key in ("1", "s", "5"):
         say(page, lambda key=key: page.keyboard.press(key))
         tokens.append(token(page))
-    stored_is(program, [("1", 2), ("2", 2)])
+    stored_is(asking, [("1", 2), ("2", 2)])
     page.keyboard.press("z")
     page.keyboard.press("Backspace")
     expect(pair(page)).to_have_attribute("data-token", tokens[1])
     page.get_by_test_id("undo").click()
     expect(pair(page)).to_have_attribute("data-token", tokens[0])
-    stored_is(program, [])
+    stored_is(asking, [])
     say(page, lambda: page.get_by_test_id("skip").click())
     assert token(page) == tokens[1]
-    assert stored(program) == []
+    assert stored(asking) == []
 
 
-def test_pairs_to_come_are_loaded_before_they_are_shown(open_page: Open) -> None:
-    page = open_page()
+def test_pairs_to_come_are_loaded_before_they_are_shown(open_rater: Open) -> None:
+    page = open_rater()
     ahead = page.get_by_test_id("ahead").first
     expect(ahead).to_be_hidden()
     page.wait_for_function(
@@ -112,8 +88,8 @@ def test_pairs_to_come_are_loaded_before_they_are_shown(open_page: Open) -> None
     assert not [url for url in asked if url.endswith(first.replace(" ", "%20"))]
 
 
-def test_a_key_held_down_and_keys_with_control_answer_nothing(program: Program, open_page: Open) -> None:
-    page = open_page()
+def test_a_key_held_down_and_keys_with_control_answer_nothing(asking: Program, open_rater: Open) -> None:
+    page = open_rater()
     before = token(page)
     page.keyboard.press("Control+1")
     page.keyboard.press("Alt+ArrowLeft")
@@ -128,24 +104,22 @@ def test_a_key_held_down_and_keys_with_control_answer_nothing(program: Program, 
     page.keyboard.press("1")
     assert token(page) == before
     say(page, lambda: page.keyboard.press("ArrowLeft"))
-    stored_is(program, [("1", 1)])
+    stored_is(asking, [("1", 1)])
 
 
-def test_further_questions_go_with_the_answer(program: Program, open_page: Open) -> None:
-    page = open_page()
+def test_further_questions_go_with_the_answer(asking: Program, open_rater: Open) -> None:
+    page = open_rater()
     told = page.get_by_role("group", name="funny").get_by_role("button")
     told.nth(4).click()
     expect(told.nth(4)).to_have_attribute("aria-pressed", "true")
     say(page, lambda: page.keyboard.press("1"))
     expect(told.nth(4)).to_have_attribute("aria-pressed", "false")
-    stored_is(program, [("1", 2)])
-    db = sqlite3.connect(program.config.with_name("rater.db"))
-    assert db.execute("SELECT dimension, rating, grade FROM dimension_ratings").fetchall() == [("funny", "2", 2)]
-    db.close()
+    stored_is(asking, [("1", 2)])
+    assert rows(asking, "SELECT dimension, rating, grade FROM dimension_ratings") == [("funny", "2", 2)]
 
 
-def test_axe_finds_nothing_in_both_themes_on_wide_and_narrow_screens(open_page: Open) -> None:
-    page = open_page()
+def test_axe_finds_nothing_in_both_themes_on_wide_and_narrow_screens(open_rater: Open) -> None:
+    page = open_rater()
     for _ in range(3):
         say(page, lambda: page.keyboard.press("2"))
     expect(page.get_by_test_id("top")).to_be_visible()
@@ -169,8 +143,8 @@ def violations(page: Page) -> list[tuple[str, list[str]]]:
     return [(name, nodes) for name, nodes in found]
 
 
-def test_on_a_phone_on_its_side_all_answers_are_in_view(open_page: Open) -> None:
-    page = open_page(viewport={"width": 740, "height": 360}, has_touch=True, is_mobile=True)
+def test_on_a_phone_on_its_side_all_answers_are_in_view(open_rater: Open) -> None:
+    page = open_rater(viewport={"width": 740, "height": 360}, has_touch=True, is_mobile=True)
     for control in (*page.locator(".grade").all(), page.get_by_test_id("undo"), page.get_by_test_id("skip")):
         box = control.bounding_box()
         assert box is not None
@@ -180,17 +154,17 @@ def test_on_a_phone_on_its_side_all_answers_are_in_view(open_page: Open) -> None
     assert (pair(page).get_by_test_id("first").bounding_box() or {"height": 0})["height"] >= 160
 
 
-def test_who_answers_by_tab_and_enter_keeps_the_place(program: Program, open_page: Open) -> None:
-    page = open_page()
+def test_who_answers_by_tab_and_enter_keeps_the_place(asking: Program, open_rater: Open) -> None:
+    page = open_rater()
     pair(page).get_by_test_id("second").focus()
     for _ in range(2):
         say(page, lambda: page.keyboard.press("Enter"))
         expect(pair(page).get_by_test_id("second")).to_be_focused()
-    stored_is(program, [("2", 1), ("2", 1)])
+    stored_is(asking, [("2", 1), ("2", 1)])
 
 
-def test_the_same_answer_twice_is_read_out_twice(open_page: Open) -> None:
-    page = open_page()
+def test_the_same_answer_twice_is_read_out_twice(open_rater: Open) -> None:
+    page = open_rater()
     told = []
     for _ in range(2):
         say(page, lambda: page.keyboard.press("3"))

@@ -5,68 +5,46 @@ import signal
 import threading
 import urllib.error
 import urllib.request
-from collections.abc import Iterator
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
-from pathlib import Path
 from typing import Any
 
-import pytest
-from playwright.sync_api import Browser, expect
-from rater_library import rater, unit_vectors
-from rating import running
-from rating_page import NEEDED, Open, chromium, pages, pair, say, stored, stored_is, token, wait_until_ready
+from browser import needs
+from playwright.sync_api import expect
+from rating_page import Open, pair, say, stored, stored_is, token, wait_until_ready
 from services import Program, wait_for
 
-pytestmark = NEEDED
+pytestmark = needs("rate.html")
 
 
-@pytest.fixture(scope="module")
-def browser() -> Iterator[Browser]:
-    with chromium() as browser:
-        yield browser
-
-
-@pytest.fixture
-def program(tmp_path: Path) -> Iterator[Program]:
-    with running(rater(tmp_path, unit_vectors(40), dimensions=["funny"])) as program:
-        yield program
-
-
-@pytest.fixture
-def open_page(browser: Browser, program: Program) -> Iterator[Open]:
-    with pages(browser, program) as opened:
-        yield opened
-
-
-def test_a_reload_in_the_middle_shows_the_same_pair(program: Program, open_page: Open) -> None:
-    page = open_page()
+def test_a_reload_in_the_middle_shows_the_same_pair(asking: Program, open_rater: Open) -> None:
+    page = open_rater()
     say(page, lambda: page.keyboard.press("2"))
-    stored_is(program, [("1", 1)])
+    stored_is(asking, [("1", 1)])
     before = token(page)
     page.reload()
     expect(pair(page)).to_have_attribute("data-token", before)
     wait_until_ready(page)
     say(page, lambda: page.keyboard.press("4"))
-    stored_is(program, [("1", 1), ("2", 1)])
+    stored_is(asking, [("1", 1), ("2", 1)])
 
 
-def test_answers_given_while_the_server_is_away_are_sent_when_it_is_back(program: Program, open_page: Open) -> None:
-    page = open_page()
+def test_answers_given_while_the_server_is_away_are_sent_when_it_is_back(asking: Program, open_rater: Open) -> None:
+    page = open_rater()
     wait_for(lambda: page.get_by_test_id("ahead").locator("img").count() == 4)
     page.wait_for_timeout(300)
-    program.stop(signal.SIGKILL)
+    asking.stop(signal.SIGKILL)
     page.keyboard.press("1")
     expect(page.get_by_test_id("error")).to_contain_text("Your answers are kept here")
     page.keyboard.press("5")
     page.keyboard.press("3")
-    program.start()
+    asking.start()
     page.reload()  # a new page knows of them too
-    stored_is(program, [("1", 2), ("2", 2), ("=", 0)])
+    stored_is(asking, [("1", 2), ("2", 2), ("=", 0)])
     expect(page.get_by_test_id("error")).to_have_count(0)
 
 
-def test_a_reply_that_was_lost_stores_nothing_twice(program: Program, open_page: Open) -> None:
-    page = open_page()
+def test_a_reply_that_was_lost_stores_nothing_twice(asking: Program, open_rater: Open) -> None:
+    page = open_rater()
 
     def lose(route: Any) -> None:
         route.fetch()
@@ -78,17 +56,17 @@ def test_a_reply_that_was_lost_stores_nothing_twice(program: Program, open_page:
     page.unroute("**/api/answer")
     page.get_by_test_id("retry").click()
     expect(page.get_by_test_id("error")).to_have_count(0)
-    stored_is(program, [("1", 1)])
+    stored_is(asking, [("1", 1)])
     say(page, lambda: page.keyboard.press("4"))
-    stored_is(program, [("1", 1), ("2", 1)])
+    stored_is(asking, [("1", 1), ("2", 1)])
 
 
 def test_a_picture_that_cannot_be_shown_is_said_and_the_pair_can_only_be_skipped(
-    program: Program, open_page: Open
+    asking: Program, open_rater: Open
 ) -> None:
-    page = open_page()
+    page = open_rater()
     name = page.get_by_test_id("ahead").first.get_by_test_id("first").get_attribute("data-file") or ""
-    (program.config.parent / "images" / name).write_bytes(b"no picture")
+    (asking.config.parent / "images" / name).write_bytes(b"no picture")
     page.reload()
     expect(page.get_by_test_id("ahead").first.locator(".substitute")).to_have_count(1)
     wait_until_ready(page)
@@ -100,11 +78,11 @@ def test_a_picture_that_cannot_be_shown_is_said_and_the_pair_can_only_be_skipped
     assert token(page) == before
     page.keyboard.press("s")
     expect(pair(page)).not_to_have_attribute("data-token", before)
-    stored_is(program, [("=", 0)])
+    stored_is(asking, [("=", 0)])
 
 
-def test_pictures_that_did_not_come_while_the_server_was_away_come_when_it_is_back(open_page: Open) -> None:
-    page = open_page()
+def test_pictures_that_did_not_come_while_the_server_was_away_come_when_it_is_back(open_rater: Open) -> None:
+    page = open_rater()
     page.context.set_offline(True)
     for _ in range(4):  # the last of them was not loaded ahead
         page.keyboard.press("1")
@@ -118,32 +96,32 @@ def test_pictures_that_did_not_come_while_the_server_was_away_come_when_it_is_ba
     expect(page.locator(".substitute")).to_have_count(0)
 
 
-def test_an_undo_that_another_tab_has_overtaken_says_so(program: Program, open_page: Open) -> None:
-    first = open_page()
+def test_an_undo_that_another_tab_has_overtaken_says_so(asking: Program, open_rater: Open) -> None:
+    first = open_rater()
     say(first, lambda: first.keyboard.press("1"))
-    second = open_page()
+    second = open_rater()
     say(second, lambda: second.keyboard.press("5"))
-    stored_is(program, [("1", 2), ("2", 2)])
+    stored_is(asking, [("1", 2), ("2", 2)])
     first.keyboard.press("z")
     expect(first.get_by_test_id("error")).to_contain_text("Nothing was taken back")
-    assert stored(program) == [("1", 2), ("2", 2)]
+    assert stored(asking) == [("1", 2), ("2", 2)]
     first.keyboard.press("z")
-    stored_is(program, [("1", 2)])
+    stored_is(asking, [("1", 2)])
 
 
-def test_two_tabs_with_the_same_pair_store_one_answer(program: Program, open_page: Open) -> None:
-    first, second = open_page(), open_page()
+def test_two_tabs_with_the_same_pair_store_one_answer(asking: Program, open_rater: Open) -> None:
+    first, second = open_rater(), open_rater()
     assert token(first) == token(second)
     shown = token(first)
     say(first, lambda: first.keyboard.press("1"))
     say(second, lambda: second.keyboard.press("5"))
     expect(first.get_by_test_id("answers")).to_have_text("1")
-    assert stored(program) == [("1", 2)]
+    assert stored(asking) == [("1", 2)]
     assert shown not in (token(first), token(second))
     assert token(first) == token(second)
 
 
-def test_the_page_works_behind_a_proxy_that_strips_a_prefix(program: Program, open_page: Open) -> None:
+def test_the_page_works_behind_a_proxy_that_strips_a_prefix(asking: Program, open_rater: Open) -> None:
     class Proxy(BaseHTTPRequestHandler):
         def forward(self) -> None:
             if not self.path.startswith("/rate/"):
@@ -151,7 +129,7 @@ def test_the_page_works_behind_a_proxy_that_strips_a_prefix(program: Program, op
                 return
             body = self.rfile.read(int(self.headers.get("Content-Length", 0))) or None
             headers = {name: self.headers[name] for name in ("Origin", "Host", "Content-Type") if name in self.headers}
-            asked = urllib.request.Request(program.url + self.path.removeprefix("/rate/"), body, headers)
+            asked = urllib.request.Request(asking.url + self.path.removeprefix("/rate/"), body, headers)
             try:
                 answered = urllib.request.urlopen(asked)
             except urllib.error.HTTPError as error:
@@ -171,9 +149,9 @@ def test_the_page_works_behind_a_proxy_that_strips_a_prefix(program: Program, op
 
     with ThreadingHTTPServer(("127.0.0.1", 0), Proxy) as server:
         threading.Thread(target=server.serve_forever, daemon=True).start()
-        page = open_page(f"http://127.0.0.1:{server.server_port}/rate/")
+        page = open_rater(f"http://127.0.0.1:{server.server_port}/rate/")
         say(page, lambda: page.keyboard.press("4"))
-        stored_is(program, [("2", 1)])
+        stored_is(asking, [("2", 1)])
         expect(page.get_by_role("link", name=re.compile("search"))).to_have_attribute("href", "../")
         page.close()
         server.shutdown()

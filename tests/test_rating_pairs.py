@@ -9,8 +9,8 @@ from typing import Any
 import numpy as np
 import pytest
 from rater_library import add_to_library, name_of, rater, unit_vectors
-from rating import COUNT, VECTORS, answer, rate, refusal_of, rows, running, write
-from services import Program, wait_for
+from rating import COUNT, VECTORS, answer, rate, refusal_of, rows, write
+from services import Program, running, wait_for
 
 
 @pytest.fixture

@@ -1,6 +1,5 @@
 """One rater and one queue at a time on a database, whatever their configurations; side by side they may work."""
 
-import json
 import signal
 import subprocess
 import sys
@@ -10,7 +9,7 @@ import pytest
 from launched import PROJECT, free_port
 from queued import Desk
 from rater_library import rater, rater_config, unit_vectors
-from services import Program
+from services import Program, running
 
 
 def refused(program: Program) -> str:
@@ -35,30 +34,29 @@ def test_a_second_server_on_a_database_is_refused_in_one_line_until_the_first_ha
     if kind == "queue":
         first, second = Desk(one), Desk(two, database=str(database))
     else:
-        first = rater(one, unit_vectors(12))
-        second = Program(first.script, rater_config(two, database=str(database)), free_port())
-        told = {"database": str(database), "mse_config": str(one / "rater_mse_config.json"), "rater_port": second.port}
-        second.config.write_text(json.dumps(told))
+        first, port = rater(one, unit_vectors(12)), free_port()
+        told = {"database": str(database), "mse_config": str(one / "rater_mse_config.json"), "rater_port": port}
+        second = Program(first.script, rater_config(two, **told), port)
     if by_link:
         database.symlink_to(one / "rater.db")
-    first.start()
-    assert first.process is not None
-    said = refused(second)
-    assert f"{second.config}: {database}: has a {kind} server already (process {first.process.pid}, since " in said
-    assert "stop that, or choose another `database`" in said
-    first.stop(signal.SIGKILL)
-    second.start()
-    assert f"(process {second.process.pid if second.process else 0}, since " in refused(first)
-    assert second.stop() == 0
-    first.start()
-    assert first.stop() == 0
+    with running(first):
+        assert first.process is not None
+        said = refused(second)
+        assert f"{second.config}: {database}: has a {kind} server already (process {first.process.pid}, since " in said
+        assert "stop that, or choose another `database`" in said
+        first.stop(signal.SIGKILL)
+        with running(second):
+            assert second.process is not None
+            assert f"(process {second.process.pid}, since " in refused(first)
+    with running(first):
+        pass
 
 
 def test_the_rater_and_the_queue_work_on_one_database_at_the_same_time(tmp_path: Path) -> None:
-    asking = rater(tmp_path, unit_vectors(12)).start()
+    asking = rater(tmp_path, unit_vectors(12))
     (tmp_path / "queue").mkdir()
-    deciding = Desk(tmp_path / "queue", database=str(tmp_path / "rater.db")).start()
-    pair = asking.get("api/pair")["pairs"][0]
-    assert asking.post("api/answer", {"token": pair["token"], "grade": 1})["stored"] is True
-    assert deciding.get("api/status")["left"] == 0
-    assert (asking.stop(), deciding.stop()) == (0, 0)
+    deciding = Desk(tmp_path / "queue", database=str(tmp_path / "rater.db"))
+    with running(asking), running(deciding):
+        pair = asking.get("api/pair")["pairs"][0]
+        assert asking.post("api/answer", {"token": pair["token"], "grade": 1})["stored"] is True
+        assert deciding.get("api/status")["left"] == 0

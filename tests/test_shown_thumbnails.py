@@ -15,15 +15,8 @@ from typing import Any
 import pytest
 from launched import PROJECT
 from PIL import Image
-from services import Program, backend, clip_server, reload, wait_for, wait_until_idle
+from services import Program, backend, reload, wait_for, wait_until_idle
 from thumbnailing import paint
-
-
-@pytest.fixture(scope="module")
-def service(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Program]:
-    program = clip_server(tmp_path_factory.mktemp("service")).start()
-    yield program
-    program.stop()
 
 
 @pytest.fixture

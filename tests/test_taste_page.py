@@ -7,9 +7,10 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from launched import CHROMIUM, CHROMIUM_ARGUMENTS, PROJECT, free_port
+from browser import AXE, needs
+from launched import free_port
 from memes import meme, things_of
-from playwright.sync_api import Page, expect, sync_playwright
+from playwright.sync_api import Browser, Page, expect
 from services import Program, backend, clip_server, wait_for, wait_until_idle
 
 from memesearch.library.pool import read_pool
@@ -17,10 +18,7 @@ from memesearch.taste.checkpoint import save
 from memesearch.taste.labels import labels
 from memesearch.taste.ridge import Ridge
 
-pytestmark = [
-    pytest.mark.skipif(CHROMIUM is None, reason="chromium is not installed: sudo apt install chromium"),
-    pytest.mark.skipif(not (PROJECT / "clipfront2/static/index.html").is_file(), reason="run `make page` first"),
-]
+pytestmark = needs("index.html")
 ANIMALS, FOOD = things_of("animals"), things_of("food")
 
 
@@ -49,16 +47,14 @@ def library_is_taught(program: Program) -> bool:
 
 
 @pytest.fixture
-def page(library: Program) -> Iterator[Page]:
+def page(browser: Browser, library: Program) -> Iterator[Page]:
     problems: list[str] = []
-    with sync_playwright() as playwright:
-        browser = playwright.chromium.launch(executable_path=CHROMIUM, args=CHROMIUM_ARGUMENTS)
-        opened = browser.new_page(viewport={"width": 1280, "height": 800})
-        opened.on("pageerror", lambda error: problems.append(str(error)))
-        opened.goto(library.url)
-        expect(opened.get_by_test_id("tile").first).to_be_visible()
-        yield opened
-        browser.close()
+    opened = browser.new_page(viewport={"width": 1280, "height": 800})
+    opened.on("pageerror", lambda error: problems.append(str(error)))
+    opened.goto(library.url)
+    expect(opened.get_by_test_id("tile").first).to_be_visible()
+    yield opened
+    opened.close()
     assert problems == []
 
 
@@ -138,6 +134,6 @@ def test_nothing_jumps_when_the_slider_comes_later_than_the_pictures(page: Page,
 
 def test_the_slider_has_no_fault_that_axe_knows(page: Page) -> None:
     expect(page.get_by_test_id("taste")).to_be_visible()
-    page.add_script_tag(path=PROJECT / "clipfront2/node_modules/axe-core/axe.min.js")
+    page.add_script_tag(path=AXE)
     found = page.evaluate("axe.run().then((result) => result.violations.map((one) => [one.id, one.nodes[0].html]))")
     assert found == []

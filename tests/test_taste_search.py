@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from services import Program, backend, clip_server, draw, files_in_index, wait_for, wait_until_idle
+from services import Program, backend, draw, files_in_index, wait_for, wait_until_idle
 
 from memesearch.backend.taste import Taste
 from memesearch.library.pool import Pool, read_pool
@@ -15,13 +15,6 @@ from memesearch.taste.labels import labels
 from memesearch.taste.ridge import Ridge
 
 PICTURES = 24
-
-
-@pytest.fixture(scope="module")
-def service(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Program]:
-    program = clip_server(tmp_path_factory.mktemp("service")).start()
-    yield program
-    program.stop()
 
 
 @pytest.fixture(scope="module")

@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 import pytest
 from launched import PROJECT
+from services import configure_pictures
 
 from memesearch.errors import ConfigError
 from memesearch.library.pool import read_pool
@@ -55,8 +56,7 @@ def place(tmp_path: Path) -> Path:
 
 
 def configure(place: Path, **more: Any) -> Path:
-    mse = {"clip_server": "http://127.0.0.1:1/", "db_path": "images.db", "files": "images", "port": 1712}
-    (place / "rater_mse_config.json").write_text(json.dumps(mse))
+    configure_pictures(place)
     path = place / "rater_config.json"
     path.write_text(json.dumps(more))
     return path

@@ -13,6 +13,7 @@ from contextlib import closing
 from pathlib import Path
 
 import pytest
+from disks import small_disk
 from PIL import Image
 from thumbnailing import Library, paint
 
@@ -248,21 +249,14 @@ def test_sigterm_ends_it_cleanly_and_it_goes_on_later(tmp_path: Path) -> None:
 
 
 @pytest.fixture
-def small_disk(tmp_path: Path) -> Iterator[Path]:
+def disk(tmp_path: Path) -> Iterator[Path]:
     """A file system of 512 kB."""
-    disk = tmp_path / "disk"
-    disk.mkdir()
-    mounted = subprocess.run(
-        ["mount", "-t", "tmpfs", "-o", "size=512k", "tmpfs", str(disk)], capture_output=True, check=False
-    )
-    if mounted.returncode:
-        pytest.skip("a small file system can only be mounted by root")
-    yield disk
-    subprocess.run(["umount", str(disk)], check=True)
+    with small_disk(tmp_path / "disk", "512k") as disk:
+        yield disk
 
 
-def test_a_full_disk_ends_the_run_with_one_sentence_and_later_it_goes_on(tmp_path: Path, small_disk: Path) -> None:
-    library = Library(tmp_path, small_disk / "thumbnails", formats=["jpeg-800"])
+def test_a_full_disk_ends_the_run_with_one_sentence_and_later_it_goes_on(tmp_path: Path, disk: Path) -> None:
+    library = Library(tmp_path, disk / "thumbnails", formats=["jpeg-800"])
     names = [f"{seed}.png" for seed in range(60)]
     for seed, name in enumerate(names):
         paint(library.pictures / name, seed, (900, 700))
@@ -274,7 +268,7 @@ def test_a_full_disk_ends_the_run_with_one_sentence_and_later_it_goes_on(tmp_pat
     made = library.files()
     assert 0 < len(made) < 60
     assert all(decodes(library.output / path) for path in made)
-    subprocess.run(["mount", "-o", "remount,size=16m", str(small_disk)], check=True)
+    subprocess.run(["mount", "-o", "remount,size=16m", str(disk)], check=True)
     assert library.run().returncode == 0
     assert library.files() == {str(library.thumbnail(name, "jpeg-800").relative_to(library.output)) for name in names}
 

@@ -1,0 +1,31 @@
+"""Real Chromium for the tests of pages, and what they need of it."""
+
+import shutil
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+import pytest
+from launched import PROJECT
+from playwright.sync_api import Browser, sync_playwright
+
+CHROMIUM = shutil.which("chromium")
+ARGUMENTS = [
+    "--no-sandbox", "--disable-gpu", "--no-first-run", "--disable-background-networking",
+    "--disable-component-update", "--disable-sync",
+]  # fmt: skip
+AXE = PROJECT / "clipfront2/node_modules/axe-core/axe.min.js"
+WITH_CHROMIUM = pytest.mark.skipif(CHROMIUM is None, reason="chromium is not installed: sudo apt install chromium")
+
+
+def needs(page: str) -> list[pytest.MarkDecorator]:
+    """Marks of tests of a page that `make page` builds."""
+    built = (PROJECT / "clipfront2/static" / page).is_file()
+    return [WITH_CHROMIUM, pytest.mark.skipif(not built, reason="run `make page` first")]
+
+
+@contextmanager
+def chromium() -> Iterator[Browser]:
+    with sync_playwright() as playwright:
+        browser = playwright.chromium.launch(executable_path=CHROMIUM, args=ARGUMENTS)
+        yield browser
+        browser.close()
