@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 from launched import PROJECT
-from services import Program, backend, clip_server, draw, files_in_index, on_disk, reload, wait_for, wait_until_idle
+from services import Program, backend, draw, files_in_index, on_disk, reload, running, wait_for, wait_until_idle
 
 from memesearch.errors import Unavailable
 from memesearch.library import watching
@@ -20,23 +20,15 @@ from memesearch.library.scan import CACHE_TAG, CACHE_TAG_NAME
 from memesearch.library.watching import FolderWatch
 
 
-@pytest.fixture(scope="module")
-def service(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Program]:
-    program = clip_server(tmp_path_factory.mktemp("service")).start()
-    yield program
-    program.stop()
-
-
 @pytest.fixture
 def library(tmp_path: Path, service: Program) -> Iterator[tuple[Program, Path]]:
     """A running backend that watches a folder of four pictures."""
     pictures = tmp_path / "pictures"
     for seed in range(4):
         draw(pictures / f"a/{seed}.png", seed)
-    program = backend(tmp_path, service, pictures, watch=True).start()
-    wait_until_idle(program)
-    yield program, pictures
-    assert program.stop() == 0
+    with running(backend(tmp_path, service, pictures, watch=True)) as program:
+        wait_until_idle(program)
+        yield program, pictures
 
 
 def test_new_changed_renamed_and_deleted_files_show_by_themselves(library: tuple[Program, Path]) -> None:
