@@ -70,9 +70,12 @@ class AgainstADictionary(RuleBasedStateMachine):
         """Sealing or merging, while contents go and come."""
 
         def meanwhile() -> None:
+            self.meanwhile = lambda: None
             self.remove(first, count)
             if again and count:
                 self.add(first, count, 2)
+                self.index.seal(wait=False)  # beside a merge
+                self.add(first, count // 2, 1)
 
         self.meanwhile = meanwhile
         self.index.maintain()
@@ -156,6 +159,52 @@ def test_searches_beside_sealing_and_merging_see_every_content_once(tmp_path: Pa
         thread.join()
     assert wrong == []
     assert len(index) == 1200
+
+
+def test_parts_are_sealed_while_a_merge_takes_its_time(tmp_path: Path) -> None:
+    begun, go_on = threading.Event(), threading.Event()
+
+    def slow_to_merge(job: Job, tell: Tell) -> None:
+        if len(job.sources) > 1:
+            begun.set()
+            assert go_on.wait(60)
+        build.build(job, tell)
+
+    index, random = make_index(tmp_path, builder=slow_to_merge), np.random.default_rng(9)
+    for start in range(0, 100, 50):
+        fill(index, random, range(start, start + 50))
+        assert index.seal()
+    merge = threading.Thread(target=index.merge)
+    merge.start()
+    assert begun.wait(60)
+    for start in range(100, 400, 50):
+        fill(index, random, range(start, start + 50))
+        assert index.seal()
+    assert index.stats().segments == 8
+    index.remove(np.arange(0, 400, 2))
+    fill(index, random, range(0, 10, 2))
+    go_on.set()
+    merge.join()
+    assert index.stats().segments == 7
+    left = sorted([*range(1, 400, 2), *range(0, 10, 2)])
+    assert sorted(index.search(np.ones(DIMENSIONS, np.float32), 500)[1].tolist()) == left
+    assert len(index) == len(left)
+
+
+def test_an_index_that_grows_is_merged_only_where_many_parts_are_of_a_size(tmp_path: Path) -> None:
+    index, random = make_index(tmp_path), np.random.default_rng(10)
+    for start in range(0, 50 * merging.FANOUT, 50):
+        assert not index.merge(growing=True)
+        fill(index, random, range(start, start + 50))
+        assert index.seal()
+    assert index.stats().segments == merging.FANOUT
+    assert index.merge(growing=True)
+    assert index.stats().segments == 1
+    fill(index, random, range(1000, 1000 + 30 * merging.FANOUT))
+    assert index.seal()
+    assert not index.merge(growing=True)
+    assert index.merge()
+    assert index.stats().segments == 1
 
 
 def test_a_filter_that_keeps_one_picture_of_many_finds_it(tmp_path: Path) -> None:

@@ -9,8 +9,10 @@ import re
 import shutil
 import signal
 import sqlite3
-from collections.abc import Callable, Iterator
+import subprocess
+from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import closing
+from itertools import pairwise
 from pathlib import Path
 
 import faiss
@@ -23,6 +25,7 @@ from memesearch.errors import ConfigError
 from memesearch.library import store as store_module
 from memesearch.library.store import Store
 from memesearch.search import follow, live, recall
+from memesearch.search.index import merging
 from memesearch.search.index.base import Effort
 from memesearch.search.index.build import write_codes
 from memesearch.search.index.compact import CompactIndex
@@ -519,13 +522,15 @@ async def test_a_disk_that_is_full_while_the_index_is_sealed_and_merged_costs_no
         await life.agrees(store, index)
 
 
-def build_process(life: Life) -> int | None:
-    """The process that builds a segment in this library's folder."""
+def build_process(life: Life, merging: bool = False) -> int | None:
+    """A process that builds a segment in this library's folder; of several others if it is to be `merging`."""
     for path in Path("/proc").glob("[0-9]*/cmdline"):
         with contextlib.suppress(OSError):
             words = path.read_bytes().split(b"\0")
             if b"memesearch.search.index.build" in words and any(str(life.kept).encode() in word for word in words):
-                return int(path.parent.name)
+                job = json.loads(Path(words[-2].decode()).read_text())
+                if len(job["sources"]) > 1 or not merging:
+                    return int(path.parent.name)
     return None
 
 
@@ -568,6 +573,77 @@ async def test_what_is_new_can_be_found_while_a_merge_takes_its_time(life: Life)
             os.kill(process, signal.SIGCONT)
         await tending
         await index.tend()
+        assert index.problem is None
+        await life.agrees(store, index)
+
+
+# What is merged beside a long following: from nothing, or of what came in days.
+
+
+@contextlib.asynccontextmanager
+async def much_to_follow(life: Life, monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[tuple[Store, LiveIndex]]:
+    """An index that has to follow so much that twelve parts are sealed, of which three of a size are merged."""
+    monkeypatch.setattr(merging, "FANOUT", 3)
+    async with life.store() as store:
+        await life.add(store, named("a", 12 * live.CROWDED * SEALED))
+        index = life.index(store, "compact")
+        await index.open()
+        yield store, index
+        await index.close()
+
+
+async def merge_process(life: Life, index: LiveIndex) -> int:
+    """One that merges while the store is still followed."""
+    while (process := build_process(life, merging=True)) is None:
+        await asyncio.sleep(0.001)
+    assert index.progress.state == "building"
+    return process
+
+
+async def test_parts_are_merged_while_much_is_followed(life: Life, monkeypatch: pytest.MonkeyPatch) -> None:
+    async with much_to_follow(life, monkeypatch) as (store, index):
+        tending, parts = asyncio.create_task(index.tend()), [0]
+        while not tending.done():
+            if index.progress.state == "building":
+                parts.append(index.vectors.stats().segments)
+            await asyncio.sleep(0.01)
+        assert any(later < earlier for earlier, later in pairwise(parts))
+        assert max(parts) < 10
+        assert (index.problem, len(index.vectors)) == (None, len(life.held))
+        await life.agrees(store, index)
+    assert not life.leftovers("compact")
+
+
+async def test_closing_does_not_wait_for_a_merge_beside_following_and_loses_nothing(
+    life: Life, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async with much_to_follow(life, monkeypatch) as (_, index):
+        tending = asyncio.create_task(index.tend())
+        os.kill(await merge_process(life, index), signal.SIGSTOP)  # waited for, it would take for ever
+        async with asyncio.timeout(60):
+            await index.close()
+        await tending
+        assert build_process(life) is None
+    async with life.store() as store:
+        index = life.index(store, "compact")
+        assert 0 < await index.open() < len(life.held)
+        await index.tend()
+        assert index.problem is None
+        await life.agrees(store, index)
+        await index.close()
+    assert not life.leftovers("compact")
+
+
+async def test_a_merge_that_fails_beside_following_is_told_and_does_not_hold_it_up(
+    life: Life, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async with much_to_follow(life, monkeypatch) as (store, index):
+        tending, told = asyncio.create_task(index.tend()), set()
+        os.kill(await merge_process(life, index), signal.SIGKILL)
+        while not tending.done():
+            told.add((index.progress.state, index.problem))
+            await asyncio.sleep(0.001)
+        assert ("building", "a part of the index cannot be built: status -9") in told
         assert index.problem is None
         await life.agrees(store, index)
 

@@ -21,6 +21,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from launched import free_port
+from milvus_life import CHANGES, DIMENSIONS, agree, ids_of, live_through, unit_vectors
 
 from memesearch.errors import ConfigError, Unavailable
 from memesearch.library.records import Position
@@ -33,49 +34,11 @@ from memesearch.search.index.tiers import InMilvus
 pytest.importorskip("pymilvus", reason="the milvus tier is optional: pip install -r requirements-milvus.txt")
 pytest.importorskip("milvus_lite", reason="these tests need milvus-lite: pip install -r requirements-milvus.txt")
 
-DIMENSIONS = 16
 SERVER = """
 import sys
 from milvus_lite.adapter.grpc.server import run_server
 run_server(sys.argv[1], "127.0.0.1", int(sys.argv[2]))
 """
-CHANGES = st.lists(
-    st.one_of(
-        st.tuples(st.just("put"), st.lists(st.tuples(st.integers(0, 12), st.integers(1, 4)), min_size=1, max_size=5)),
-        st.tuples(st.just("remove"), st.lists(st.integers(0, 14), max_size=4)),
-        st.tuples(st.just("reopen"), st.booleans()),  # with a snapshot before it or without
-    ),
-    max_size=12,
-)
-
-
-def unit_vectors(random: np.random.Generator, rows: int, dimensions: int = DIMENSIONS) -> np.ndarray:
-    vectors = random.standard_normal((rows, dimensions))
-    return (vectors / np.linalg.norm(vectors, axis=1, keepdims=True)).astype(np.float16)
-
-
-def ids_of(contents: np.ndarray | list[int]) -> np.ndarray:
-    """Ids of contents that have one part."""
-    return np.asarray(contents, np.int64) * PARTS
-
-
-def put(index: MilvusIndex, held: dict[int, np.ndarray], parts: dict[int, int], random: np.random.Generator) -> None:
-    rows = {content: unit_vectors(random, count) for content, count in parts.items()}
-    ids = [content * PARTS + part for content, count in parts.items() for part in range(count)]
-    index.add(np.array(ids, np.int64), np.concatenate(list(rows.values())))
-    held.update(rows)
-
-
-def agree(index: MilvusIndex, held: dict[int, np.ndarray], query: np.ndarray, k: int, among: Among | None) -> None:
-    expected = {content: float((rows.astype(np.float32) @ query).max()) for content, rows in held.items()}
-    if among is not None:
-        expected = {content: score for content, score in expected.items() if content in among.contents}
-    scores, contents = index.search(query, k, among)
-    assert len(contents) == min(k, len(expected)) == len(set(contents.tolist()))
-    tolerance = 1e-3 * max(1.0, float(np.linalg.norm(query)))
-    np.testing.assert_allclose(scores, sorted(expected.values(), reverse=True)[:k], rtol=0, atol=tolerance)
-    for score, content in zip(scores.tolist(), contents.tolist(), strict=True):
-        assert abs(expected[content] - score) < tolerance
 
 
 @settings(max_examples=15, deadline=None)
@@ -83,28 +46,8 @@ def agree(index: MilvusIndex, held: dict[int, np.ndarray], query: np.ndarray, k:
 def test_after_any_changes_it_answers_as_a_dictionary_of_vectors_would(
     changes: list[tuple[str, Any]], seed: int, k: int
 ) -> None:
-    random = np.random.default_rng(seed)
-    held: dict[int, np.ndarray] = {}
     with TemporaryDirectory() as folder:
-        index = MilvusIndex(f"{folder}/milvus.db", "pictures", DIMENSIONS)
-        for name, what in changes:
-            if name == "put":
-                put(index, held, dict(what), random)
-            elif name == "remove":
-                index.remove(np.array(what, np.int64))
-                held = {content: rows for content, rows in held.items() if content not in what}
-            else:
-                if what:
-                    assert index.snapshot(Path(folder)).kind == "milvus"
-                index.close()
-                index = MilvusIndex(f"{folder}/milvus.db", "pictures", DIMENSIONS)
-            assert len(index) == len(held)
-        query = random.standard_normal(DIMENSIONS).astype(np.float32) * 3
-        agree(index, held, query, k, None)
-        agree(index, held, query, k, Among(np.flatnonzero(random.random(14) < 0.5)))
-        stats = index.stats()
-        assert (stats.contents, stats.vectors) == (len(held), sum(len(rows) for rows in held.values()))
-        index.close()
+        live_through(f"{folder}/milvus.db", "pictures", changes, seed, k)
 
 
 @pytest.fixture

@@ -22,6 +22,7 @@ from memesearch.library.reading import TextReading
 from memesearch.library.records import Failure, FileStat
 from memesearch.library.scan import difference, scan
 from memesearch.library.store import Store
+from memesearch.search.follow import grow
 from memesearch.search.index.milvus_connection import trouble_at
 from memesearch.search.index.settings import IndexSettings
 from memesearch.search.live import LiveIndex
@@ -52,8 +53,7 @@ class Library:
     def __init__(
         self, root: Path, store: Store, client: ClipClient, limits: Limits, index_settings: IndexSettings
     ) -> None:
-        self.root, self.store, self.client = root, store, client
-        self._index_settings = index_settings
+        self.root, self.store, self.client, self._index_settings = root, store, client, index_settings
         self.index: LiveIndex | None = None
         self.indexing = Progress()
         self.texts = TextReading(root, store, self.indexing)
@@ -222,7 +222,7 @@ class Library:
         fresh = LiveIndex(self.store, model, config.model_id or "", config.embedding_size, self._index_settings)
         try:
             await fresh.open()
-            await fresh.catch_up()
+            await grow(fresh)
             await self.store.activate_model(model)
         except BaseException:
             await fresh.close()

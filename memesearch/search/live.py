@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 from memesearch.errors import MemeSearchError, Unavailable
 from memesearch.library.progress import Progress
 from memesearch.library.store import Store
-from memesearch.search.follow import apply, is_much
+from memesearch.search.follow import apply, grow, is_much
 from memesearch.search.index.base import VectorIndex
 from memesearch.search.index.exact import ExactIndex
 from memesearch.search.index.files import Unusable
@@ -81,7 +81,7 @@ class LiveIndex:
         try:
             await self._take_up(self._kept)
         except Unavailable as error:  # Milvus is away; `catch_up` takes the index up once it is there
-            self._tell(str(error))
+            self.tell(str(error))
         await asyncio.to_thread(remove_other_kinds, self._settings.folder, kind, self.model)
         return await self._store.changes_left(self._seq)
 
@@ -109,7 +109,7 @@ class LiveIndex:
         return 0
 
     async def catch_up(self) -> None:
-        """Follow the store up to now; from nothing, this is how an index is built.
+        """Follow the store up to now; `grow` merges beside that.
 
         Raises:
             Unavailable: the database or Milvus cannot be reached.
@@ -138,7 +138,7 @@ class LiveIndex:
         try:
             await self.save()
         except OSError as error:  # all of it can be found all the same
-            self._tell(f"what is built cannot be kept: {error}")
+            self.tell(f"what is built cannot be kept: {error}")
 
     async def _step(self, kept: Kept, seq: int) -> int:
         """Bring `kept` from `seq` some changes further; returns the number reached."""
@@ -149,16 +149,16 @@ class LiveIndex:
         return reached
 
     def _apply(self, vectors: VectorIndex, touched: list[int], rows: list[tuple[int, int, bytes]]) -> None:
-        """While parts are merged, changes only wait for being sealed once they have become far too many."""
+        """While another thread seals, changes only wait for it once they have become far too many."""
         apply(vectors, touched, rows)
         if not vectors.crowded(CROWDED):
             return
         try:
-            self._sealed |= vectors.maintain(wait=vectors.crowded(MOST_CROWDED))
+            self._sealed |= vectors.seal(wait=vectors.crowded(MOST_CROWDED))
         except OSError as error:  # all of it can be found all the same; `tend` tries again
             if vectors.crowded(MOST_CROWDED):  # memory has an end too
                 raise Unavailable(f"the index waits for room: {error}") from error
-            self._tell(str(error))
+            self.tell(str(error))
 
     async def tend(self) -> None:
         """One round of background work: following what is left, merging, keeping, changing to another kind of index
@@ -168,26 +168,27 @@ class LiveIndex:
         self._round = asyncio.create_task(self._tend_once())
         try:
             if problem := await self._round:
-                self._tell(problem)
+                self.tell(problem)
             else:
                 self.problem = None
         except asyncio.CancelledError:
             if not self._closed:
                 raise
         except Unavailable as error:
-            self._tell(str(error))
+            self.tell(str(error))
         except (OSError, Unusable, MemeSearchError) as error:
             if self._closed:  # a build was ended
                 return
-            self._tell(str(error))
+            self.tell(str(error))
             await asyncio.sleep(RETRY_SECONDS)
         except Exception as error:  # a mistake of ours; what it was about may change
             log.exception("looking after the index failed; it is tried again")
             self.problem = f"an internal error happened: {error}"
             await asyncio.sleep(RETRY_SECONDS)
 
-    def _tell(self, problem: str) -> None:
-        if self.problem != problem:
+    def tell(self, problem: str) -> None:
+        """Say what is not as it should be, until a round of `tend` goes well; the log is told once."""
+        if self.problem != problem and not self._closed:  # which ends builds
             log.warning("the index: %s; tried again", problem)
         self.problem = problem
 
@@ -196,7 +197,7 @@ class LiveIndex:
         if self._kept is None:
             return None
         await self._notice_loss(self._kept)
-        await self.catch_up()
+        await grow(self)
         count = await self._store.vector_count(self.model)
         kind = self._settings.kind_for(self.dimensions, count, self.kind)
         if kind != self.kind:

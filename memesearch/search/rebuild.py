@@ -5,6 +5,7 @@ import logging
 from pathlib import Path
 
 from memesearch.errors import Unavailable
+from memesearch.search.follow import grow
 from memesearch.search.live import LiveIndex
 
 log = logging.getLogger(__name__)
@@ -23,7 +24,7 @@ async def rebuild(index: LiveIndex, folder: Path) -> None:
         mark.touch()
     saving = asyncio.create_task(save_often(index))
     try:
-        await index.catch_up()
+        await grow(index)
         while await asyncio.to_thread(index.vectors.maintain):
             stats = index.vectors.stats()
             log.info("a part of the index is built: %d vectors, %d sealed parts", stats.vectors, stats.segments)

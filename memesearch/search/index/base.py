@@ -132,15 +132,26 @@ class VectorIndex(Protocol):
     def crowded(self, times: int) -> bool:
         """Whether changes wait to be tended, `times` as many as there should be."""
 
-    def maintain(self, wait: bool = True) -> bool:
+    def seal(self, wait: bool = True) -> bool:
+        """Bring changes that wait into their final place, if they are many; says whether it did.
+
+        While another thread does so, this waits for it, or does nothing if it is not to `wait`. Raises OSError.
+        """
+
+    def merge(self, growing: bool = False) -> bool:
+        """Make fewer parts of many, if there is need; says whether it did. It may take minutes. Raises OSError.
+
+        While the index is `growing` fast, only what makes searches slow is merged.
+        """
+
+    def maintain(self) -> bool:
         """Do one step of work that makes later searches cheaper, if there is any; says whether it did.
 
-        It may take minutes; searches and changes go on meanwhile. While another thread does such a step, this
-        waits for it, or does nothing if it is not to `wait`. Raises OSError.
+        It seals or merges; searches and changes go on meanwhile. Raises OSError.
         """
 
     def interrupt(self) -> None:
-        """End a step of `maintain`, which then raises; it is begun again another time."""
+        """End steps of work that are under way, which then raise; they are begun again another time."""
 
     def snapshot_rows(self) -> int:
         """Vectors that a snapshot would write: what keeping the index costs."""
@@ -169,7 +180,15 @@ class Untended:
         """Changes never wait."""
         return False
 
-    def maintain(self, wait: bool = True) -> bool:
+    def seal(self, wait: bool = True) -> bool:
+        """Changes never wait."""
+        return False
+
+    def merge(self, growing: bool = False) -> bool:
+        """There are no parts."""
+        return False
+
+    def maintain(self) -> bool:
         """There is never anything to do."""
         return False
 

@@ -15,10 +15,10 @@ ROOT = Path(__file__).resolve().parents[3]
 
 
 class Builder:
-    """Builds one segment at a time."""
+    """Builds segments, from any thread."""
 
     def __init__(self) -> None:
-        self._process: subprocess.Popen[str] | None = None
+        self._processes: set[subprocess.Popen[str]] = set()
         self._stopped = False
         self._lock = threading.Lock()
 
@@ -27,19 +27,22 @@ class Builder:
         description = Path(job.target + ".job.json")
         try:
             description.write_bytes(msgspec.json.encode(job))
-            with self._start(description) as process:
-                complaint = follow(process.stdout or [], tell)
+            process = self._start(description)
+            try:
+                with process:
+                    complaint = follow(process.stdout or [], tell)
+            finally:
+                self._ended(process)
             if process.returncode:
                 raise OSError(f"a part of the index cannot be built: {complaint or f'status {process.returncode}'}")
         finally:
-            self._process = None
             description.unlink(missing_ok=True)
 
     def _start(self, description: Path) -> "subprocess.Popen[str]":
         with self._lock:
             if self._stopped:
                 raise OSError("the index is being closed")
-            self._process = subprocess.Popen(
+            process = subprocess.Popen(
                 [sys.executable, "-m", "memesearch.search.index.build", str(description)],
                 cwd=ROOT,
                 env=with_all_cores(),
@@ -50,14 +53,19 @@ class Builder:
                 errors="replace",
                 start_new_session=True,  # a terminal's Ctrl-C is for the program, which ends this one
             )
-            return self._process
+            self._processes.add(process)
+            return process
+
+    def _ended(self, process: "subprocess.Popen[str]") -> None:
+        with self._lock:
+            self._processes.remove(process)
 
     def stop(self) -> None:
-        """End the build that runs, and let no other begin."""
+        """End the builds that run, and let no other begin."""
         with self._lock:
             self._stopped = True
-            if self._process is not None:
-                self._process.kill()
+            for process in self._processes:
+                process.kill()
 
 
 def follow(lines: Iterable[str], tell: Tell) -> str:

@@ -1,7 +1,7 @@
 """Millions of vectors on one machine: sealed segments of short codes, and a mutable part searched exactly.
 
-New vectors go to the mutable part; when that is full it is sealed into a segment, and segments are merged, by a
-process beside this one; the result takes their place in one moment. Vectors that go are only marked. A search
+New vectors go to the mutable part; when that is full it is sealed into a segment, and segments are merged, by
+processes beside this one; the result takes their place in one moment. Vectors that go are only marked. A search
 takes candidates from each segment by its codes and ranks them by their exact vectors, which lie in mapped files.
 """
 
@@ -33,8 +33,8 @@ from memesearch.search.index.files import Sealed, checksum, new_name, write_arra
 from memesearch.search.index.lock import ReadersWriterLock
 from memesearch.search.index.merging import next_merge
 from memesearch.search.index.plan import RERANKED, Plan, efforts_for
-from memesearch.search.index.rows import best_first, scores_of
-from memesearch.search.index.segment import Segment, just_built, read_bits
+from memesearch.search.index.rows import best_first
+from memesearch.search.index.segment import Segment, best_of, just_built, read_bits
 
 SPARE = 1.3  # candidates for each result that is wanted, when many are
 
@@ -43,11 +43,7 @@ class CompactIndex:
     """Vectors [d] of contents, in `folder`. Safe to call from any thread."""
 
     def __init__(
-        self,
-        folder: Path,
-        dimensions: int,
-        plan: Plan,
-        build: Callable[[Job, Tell], None] | None = None,
+        self, folder: Path, dimensions: int, plan: Plan, build: Callable[[Job, Tell], None] | None = None
     ) -> None:
         """`build` makes segments, in another process unless it is given."""
         folder.mkdir(parents=True, exist_ok=True)
@@ -61,10 +57,10 @@ class CompactIndex:
         self._fresh = ExactIndex(dimensions)
         self._frozen: ExactIndex | None = None  # being sealed, or still to be sealed after a failure
         self._segments: list[Segment] = []
-        self._gone: list[Ids] | None = None  # contents that went while a segment is built of them
+        self._gone: dict[str, list[Ids]] = {}  # contents that went while a segment is built, for each that is
         self._retired: set[str] = set()
         self._lock = ReadersWriterLock()
-        self._one_merge = threading.Lock()
+        self._one_seal, self._one_merge = threading.Lock(), threading.Lock()
 
     def __len__(self) -> int:
         return sum(len(part) for part in self._mutable()) + sum(part.contents_alive for part in self._segments)
@@ -141,41 +137,40 @@ class CompactIndex:
         unit = query / np.float32(max(float(np.linalg.norm(query)), 1e-30))  # codes have a range
         turned = rotated(unit[None], self.rotation)[0]
         found = [segment.candidates(unit, turned, count, share, among) for segment in self._segments]
-        owners = np.repeat(np.arange(len(found)), [len(rows) for _, rows in found])
-        estimates, rows = (np.concatenate(column) for column in zip(*found, strict=True))
-        chosen = best_first(estimates, count)
-        owners, rows = owners[chosen], rows[chosen]
-        scores, ids = np.empty(len(rows), np.float32), np.empty(len(rows), np.int64)
-        for number, segment in enumerate(self._segments):
-            mine = np.flatnonzero(owners == number)
-            scores[mine] = scores_of(segment.vectors, rows[mine], query)
-            ids[mine] = segment.ids[rows[mine]]
-        return scores, ids
+        return best_of(self._segments, found, query, count)
 
-    def maintain(self, wait: bool = True) -> bool:
+    def seal(self, wait: bool = True) -> bool:
+        """Make the mutable part a segment if it is full; a merge may go on beside. Raises OSError as `maintain`."""
+        if not self._one_seal.acquire(blocking=wait):
+            return False
+        try:
+            with self._lock.writing():
+                if self._frozen is None and self._fresh.rows >= self.plan.mutable_rows:
+                    self._frozen, self._fresh = self._fresh, ExactIndex(self.dimensions)
+                if self._frozen is None:
+                    return False
+            self._replace([])
+            return True
+        finally:
+            self._one_seal.release()
+
+    def merge(self, growing: bool = False) -> bool:
+        """Merge some segments if there is need; says whether it did. Raises OSError as `maintain`."""
+        with self._one_merge:
+            with self._lock.writing():
+                self._drop([segment for segment in self._segments if not segment.rows_alive])
+                merged = next_merge(self._segments, self.plan, growing)
+            if merged:
+                self._replace(merged)
+            return bool(merged)
+
+    def maintain(self) -> bool:
         """Seal or merge once if there is need; says whether it did. Searches and changes go on meanwhile.
 
         Raises:
             OSError: the disk is full or cannot be written; everything is as before, and can be found.
         """
-        if not self._one_merge.acquire(blocking=wait):
-            return False
-        try:
-            with self._lock.writing():
-                self._drop([segment for segment in self._segments if not segment.rows_alive])
-                if self._frozen is None and self._fresh.rows >= self.plan.mutable_rows:
-                    self._frozen, self._fresh = self._fresh, ExactIndex(self.dimensions)
-                merged = [] if self._frozen else next_merge(self._segments, self.plan)
-                if self._frozen is None and not merged:
-                    return False
-                self._gone = []
-            try:
-                self._replace(merged)
-            finally:
-                self._gone = None
-            return True
-        finally:
-            self._one_merge.release()
+        return self.seal() or self.merge()
 
     def snapshot_rows(self) -> int:
         """The mutable ones; segments are on disk."""
@@ -183,26 +178,31 @@ class CompactIndex:
 
     def _replace(self, merged: list[Segment]) -> None:
         """Build a segment of `merged`, or of the frozen part, and put it in their place."""
-        scratch: list[Path] = []
-        name = new_name("segment")
+        name, scratch = new_name("segment"), list[Path]()
+        with self._lock.writing():
+            self._gone[name] = []
         try:
             sources = self._sources(merged, scratch)
             rotation = str(self.folder / ROTATION)
-            job = Job(str(self.folder / name), self.dimensions, self.plan.bits, rotation, sources)
-            self._build(job, self.progress)
+            self._build(Job(str(self.folder / name), self.dimensions, self.plan.bits, rotation, sources), self.progress)
+            built = just_built(self.folder / name, self.dimensions) if (self.folder / name).exists() else None
+            early = list(self._gone[name])
+            if built is not None and early:  # after a long merge it is much, for which searches need not wait
+                built.kill(np.unique(np.concatenate(early)))
+            with self._lock.writing():
+                self._drop(merged)
+                if not merged:
+                    self._frozen = None
+                if built is not None:
+                    for contents in self._gone[name][len(early) :]:
+                        built.kill(contents)
+                    self._segments.append(built)
         finally:
+            with self._lock.writing():
+                del self._gone[name]
             shutil.rmtree(unfinished(self.folder / name), ignore_errors=True)  # of a process that was killed
             for path in scratch:
                 path.unlink(missing_ok=True)
-        built = just_built(self.folder / name, self.dimensions) if (self.folder / name).exists() else None
-        with self._lock.writing():
-            self._drop(merged)
-            if not merged:
-                self._frozen = None
-            if built is not None:
-                for contents in self._gone or []:
-                    built.kill(contents)
-                self._segments.append(built)
 
     def _drop(self, segments: list[Segment]) -> None:
         self._segments = [segment for segment in self._segments if segment not in segments]
@@ -229,8 +229,8 @@ class CompactIndex:
             part.remove(contents)
         for segment in self._segments:
             segment.kill(contents)
-        if self._gone is not None:
-            self._gone.append(contents)
+        for gone in self._gone.values():
+            gone.append(contents)
 
     def _mutable(self) -> list[ExactIndex]:
         return [self._fresh] if self._frozen is None else [self._fresh, self._frozen]
@@ -293,7 +293,7 @@ class CompactIndex:
             )
 
     def interrupt(self) -> None:
-        """End a build that runs, for good; it is begun again when the index is opened again."""
+        """End the builds that run, for good; they are begun again when the index is opened again."""
         self._builder.stop()
 
     close = interrupt

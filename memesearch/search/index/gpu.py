@@ -74,7 +74,7 @@ class GpuExactIndex(ExactIndex):
         order = best_first(scores, count)
         return scores[order], self._ids[rows[order]]
 
-    def maintain(self, wait: bool = True) -> bool:
+    def maintain(self) -> bool:
         """Copy the rows to the device when enough have changed."""
         with self._lock.reading():
             few = len(self._changed) <= MOST_CHANGED

@@ -69,7 +69,9 @@ def trouble(error: Exception) -> str:
     first = (str(said).strip() or type(error).__name__).splitlines()[0][:300]
     if status == "UNAVAILABLE" or first.startswith("Fail connecting"):
         return "cannot be reached"
-    if status == "DEADLINE_EXCEEDED" or isinstance(error, TimeoutError):
+    if "wait for loading collection timeout" in first:
+        return "is still loading the vectors"
+    if status == "DEADLINE_EXCEEDED" or isinstance(error, TimeoutError) or "Retry timeout" in first:
         return "does not answer in time"
     if status == "UNAUTHENTICATED":
         return "refuses the `token` of `index`"

@@ -133,7 +133,7 @@ class Connection:
     def _connected(self) -> Any:
         if self._path is None:
             client = self._new_client()
-            self.lite = "lite" in client.get_server_version(timeout=SECONDS)
+            self.lite = client.get_server_version(timeout=SECONDS).startswith("milvus_lite")
             return client
         with _embedding:
             client = self._new_client()

@@ -16,7 +16,7 @@ import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
-from memesearch.search.index.base import PART_BITS, PARTS, Among, Ids
+from memesearch.search.index.base import PART_BITS, PARTS, Among, Found, Ids
 from memesearch.search.index.files import Unusable, checksum
 from memesearch.search.index.rows import Vectors, best_first, scores_of, selector
 
@@ -120,6 +120,22 @@ class Segment:
         scores = scores_of(self.vectors, rows, query)
         order = best_first(scores, count)
         return scores[order], rows[order]
+
+
+def best_of(
+    segments: list[Segment], found: list[tuple[NDArray[np.float32], Ids]], query: NDArray[np.float32], count: int
+) -> Found:
+    """Exact scores and ids of the best `count`, by their estimates, of the candidates that each segment has `found`."""
+    owners = np.repeat(np.arange(len(found)), [len(rows) for _, rows in found])
+    estimates, rows = (np.concatenate(column) for column in zip(*found, strict=True))
+    chosen = best_first(estimates, count)
+    owners, rows = owners[chosen], rows[chosen]
+    scores, ids = np.empty(len(rows), np.float32), np.empty(len(rows), np.int64)
+    for number, segment in enumerate(segments):
+        mine = np.flatnonzero(owners == number)
+        scores[mine] = scores_of(segment.vectors, rows[mine], query)
+        ids[mine] = segment.ids[rows[mine]]
+    return scores, ids
 
 
 def just_built(folder: Path, dimensions: int) -> Segment:
