@@ -25,7 +25,7 @@ from milvus_life import CHANGES, DIMENSIONS, agree, ids_of, live_through, unit_v
 
 from memesearch.errors import ConfigError, Unavailable
 from memesearch.library.records import Position
-from memesearch.search.index import milvus, milvus_connection
+from memesearch.search.index import milvus, milvus_connection, milvus_search
 from memesearch.search.index.base import PARTS, Among
 from memesearch.search.index.milvus import MilvusIndex
 from memesearch.search.index.settings import EmbeddingModel, IndexSettings
@@ -80,11 +80,13 @@ def test_animations_of_many_alike_frames_do_not_crowd_others_out(index: MilvusIn
     assert (np.diff(scores) <= 0).all()
 
 
-@pytest.mark.parametrize(("flushed", "named"), [(False, milvus.NAMED), (True, milvus.NAMED), (True, 1500)])
+@pytest.mark.parametrize(
+    ("flushed", "named"), [(False, milvus_search.NAMED), (True, milvus_search.NAMED), (True, 1500)]
+)
 def test_filters_of_any_size_find_what_they_keep(
     index: MilvusIndex, flushed: bool, named: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(milvus, "NAMED", named)
+    monkeypatch.setattr(milvus_search, "NAMED", named)
     random = np.random.default_rng(2)
     vectors = unit_vectors(random, 20_000)
     vectors[:, 0] = 1 - np.arange(20_000) / 10_000  # the later a picture, the less it is like the query
@@ -99,19 +101,19 @@ def test_filters_of_any_size_find_what_they_keep(
         agree(index, held, query, 10, Among(np.array(kept, np.int64)))
     assert len(index.search(query, 10, Among(np.array([20_001], np.int64)))[0]) == 0
     assert len(index.search(query, 10, Among(np.empty(0, np.int64)))[0]) == 0
-    assert len(index.search(query, 50_000)[0]) == milvus.LIMIT
+    assert len(index.search(query, 50_000)[0]) == milvus_search.LIMIT
 
 
 def test_a_large_filter_is_one_or_two_requests(index: MilvusIndex, monkeypatch: pytest.MonkeyPatch) -> None:
     random = np.random.default_rng(9)
     index.add(ids_of(range(30_000)), unit_vectors(random, 30_000))
-    asked, rows = [], milvus._Search._rows
+    asked, rows = [], milvus_search.Search._rows
 
     def counted(self: Any, wanted: int, condition: str) -> Any:
         asked.append(wanted)
         return rows(self, wanted, condition)
 
-    monkeypatch.setattr(milvus._Search, "_rows", counted)
+    monkeypatch.setattr(milvus_search.Search, "_rows", counted)
     query = random.standard_normal(DIMENSIONS).astype(np.float32)
     for kept, k in ((range(25_000), 100), (range(0, 30_000, 3), 100), (range(20_000), 10_000)):
         asked.clear()
@@ -365,7 +367,7 @@ def test_a_milvus_that_is_killed_keeps_what_it_acknowledged_and_is_found_again(t
 def test_a_milvus_that_hangs_is_given_up_in_time_for_all_callers(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(milvus, "SEARCH_SECONDS", 1.0)
+    monkeypatch.setattr(milvus_search, "SEARCH_SECONDS", 1.0)
     monkeypatch.setattr(milvus_connection, "SECONDS", 1.0)
     vectors = unit_vectors(np.random.default_rng(7), 3)
     with served(tmp_path) as (server, index):

@@ -4,6 +4,7 @@ Collections of its own are made and dropped there. docs/scaling.md says which se
 """
 
 import os
+import time
 import uuid
 from collections.abc import Iterator
 from typing import Any
@@ -15,8 +16,9 @@ from hypothesis import strategies as st
 from milvus_life import CHANGES, DIMENSIONS, agree, ids_of, live_through, unit_vectors
 
 from memesearch.errors import ConfigError
-from memesearch.search.index.base import PARTS, Among
-from memesearch.search.index.milvus import LIMIT, MilvusIndex
+from memesearch.search.index.base import PARTS, Among, Effort
+from memesearch.search.index.milvus import MilvusIndex
+from memesearch.search.index.milvus_search import LIMIT, READ
 
 URI = os.environ.get("MSE_MILVUS_URI", "")
 pytestmark = pytest.mark.skipif(not URI, reason="no Milvus server is named: set MSE_MILVUS_URI=http://HOST:19530")
@@ -91,6 +93,42 @@ def test_filters_of_any_size_find_what_they_keep(index: MilvusIndex, name: str, 
         agree(index, {content: vectors[content : content + 1] for content in kept}, query, 10, Among(np.array(kept)))
     assert len(index.search(query, 10, Among(np.array([20_001], np.int64)))[0]) == 0
     assert len(index.search(query, 50_000)[0]) == LIMIT
+
+
+def test_a_filter_that_keeps_few_pictures_of_many_finds_them(name: str) -> None:
+    random, dimensions = np.random.default_rng(3), 64
+    index = MilvusIndex(URI, name, dimensions)
+    vectors = unit_vectors(random, 60_000, dimensions)
+    index.add(ids_of(range(60_000)), vectors)
+    for kept in (1, 10, READ):
+        for query in random.standard_normal((5, dimensions)).astype(np.float32):
+            chosen = np.sort(random.choice(60_000, kept, replace=False))
+            held = {content: vectors[content : content + 1] for content in chosen.tolist()}
+            agree(index, held, query, 20, Among(chosen))
+    index.close()
+
+
+def test_a_search_of_the_graph_finds_more_the_further_it_looks(name: str) -> None:
+    random, dimensions = np.random.default_rng(6), 96
+    vectors = unit_vectors(random, 20_000, dimensions)
+    index = MilvusIndex(URI, name, dimensions)
+    index.add(ids_of(range(20_000)), vectors)
+
+    def found(effort: Effort | None) -> float:
+        hits = 0
+        for query in unit_vectors(np.random.default_rng(7), 20, dimensions).astype(np.float32):
+            best = np.argsort(-(vectors.astype(np.float32) @ query))[:10]
+            hits += len(set(best.tolist()) & set(index.search(query, 10, None, "text", effort)[1].tolist()))
+        return hits / 200
+
+    with index._milvus.asking() as client:
+        client.flush(name)
+    for _ in range(120):
+        if found(Effort(1.0, 1)) < 0.9:  # now it is the graph that answers
+            break
+        time.sleep(1)
+    assert found(Effort(1.0, 1)) < 0.9 < found(None) <= found(index.trials()[-1])
+    index.close()
 
 
 def test_requests_stay_below_what_a_server_accepts(name: str) -> None:

@@ -85,7 +85,7 @@ class RecallMeter:
             if [vectors.efforts.get(recall.queries)] == furthest and recall.at_10 < self._target - MISSED:
                 return (
                     f"{recall.queries} queries find {recall.at_10:.3f} of the best ten however far they look, less "
-                    "than `index_recall_target`; a larger `index_memory_mb` would help"
+                    "than `index_recall_target`; docs/scaling.md says what helps"
                 )
         return None
 

@@ -6,7 +6,6 @@ beside old ones. Searches see this program's own writes (consistency level Sessi
 before a write is read with level Strong.
 """
 
-import time
 from collections.abc import Iterator
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from pathlib import Path
@@ -26,21 +25,18 @@ from memesearch.search.index.base import (
     Snapshot,
     Stats,
     Untended,
-    best_parts,
     nothing,
 )
 from memesearch.search.index.lock import ReadersWriterLock
 from memesearch.search.index.milvus_connection import Connection, expression
+from memesearch.search.index.milvus_search import SEARCH_SECONDS, Search
 
-SEARCH_SECONDS = 10.0  # for one search, however many requests it takes
 WRITE_SECONDS = 30  # for one request
-LIMIT = 16_384  # rows of one answer, Milvus' own limit
-FEW = 4096  # contents that are named at once; of more, strangers are dropped if that promises enough
-NAMED = 65_536  # contents that one expression names: half a megabyte. Each more request is a scan more
 BATCH_BYTES = 8_000_000  # Milvus refuses requests of more than some 10 MB
 BATCH_IDS = 8192
 ROW_BYTES = 64  # of a row beside its vector
-GROWTH = 4
+CANDIDATES = [128, 256, 512, 1024, 2048, 4096, 8192]  # that a search of a server's graph may go through
+USUAL: dict[QueryKind, Effort] = {"picture": Effort(1.0, 512), "text": Effort(1.0, 2048)}  # until recall is measured
 
 
 class MilvusIndex(Untended):
@@ -52,6 +48,7 @@ class MilvusIndex(Untended):
     def __init__(self, uri: str, collection: str, dimensions: int, token: str = "") -> None:
         """`uri` is `http://host:19530` or a local path that ends in `.db`; `token` may be `user:password`."""
         super().__init__()
+        self.efforts = {} if "://" not in uri else dict(USUAL)
         self.dimensions = dimensions
         self._milvus = Connection(uri, collection, dimensions, token)
         self._name = collection
@@ -90,9 +87,14 @@ class MilvusIndex(Untended):
         norm = float(np.linalg.norm(query.astype(np.float64)))  # float32 has no room for small and large squares
         direction = query.astype(np.float64) / norm if norm else np.ones(self.dimensions)
         with self._searching(), self._milvus.asking() as client:
-            asked = _Search(client, self._name, direction.tolist(), k)
+            looked = None if self._milvus.lite else (effort or self.efforts[kind]).reranked
+            asked = Search(client, self._name, direction.tolist(), k, looked)
             scores, contents = asked.best() if among is None else asked.best_among(among, self._likely(among, k))
         return scores * np.float32(norm), contents  # Milvus scores cosines
+
+    def trials(self) -> list[Effort]:
+        """On a server, whose AUTOINDEX is a graph; milvus-lite looks at everything."""
+        return [] if self._milvus.lite else [Effort(1.0, candidates) for candidates in CANDIDATES]
 
     def snapshot_rows(self) -> int:
         """Milvus keeps them itself."""
@@ -224,62 +226,6 @@ class MilvusIndex(Untended):
         On a server searches would wait for the network; a content's parts may there be of two moments for an instant.
         """
         return self._lock.reading() if self._milvus.lite else nullcontext()
-
-
-class _Search:
-    """One search: several requests, of bounded time in all."""
-
-    def __init__(self, client: Any, name: str, direction: list[float], k: int) -> None:
-        self._client = client
-        self._name = name
-        self._direction = direction
-        self._k = k
-        self._end = time.monotonic() + SEARCH_SECONDS
-
-    def best(self, condition: str = "") -> Found:
-        """The best `k` contents that meet `condition`, looking at more rows until there are enough."""
-        wanted = min(2 * self._k, LIMIT)
-        while True:
-            scores, ids = self._rows(wanted, condition)
-            found = best_parts(scores, ids, self._k)
-            if len(found[1]) == self._k or len(ids) < wanted or wanted == LIMIT:
-                return found
-            wanted = min(wanted * GROWTH, LIMIT)
-
-    def best_among(self, among: Among, likely: int) -> Found:
-        """A filter of few contents is named; of many, strangers are dropped, or all are named in turns."""
-        if len(among) > FEW and likely <= LIMIT:
-            wanted = min(max(likely, 2 * self._k), LIMIT)
-            scores, ids = self._rows(wanted, "")
-            kept = among.mask(ids // PARTS)
-            found = best_parts(scores[kept], ids[kept], self._k)
-            if len(found[1]) == self._k or len(ids) < wanted:
-                return found
-        found = nothing()
-        for start in range(0, len(among), NAMED):
-            found = self._better(found, self.best(expression("content", among.contents[start : start + NAMED])))
-        return found
-
-    def _better(self, one: Found, other: Found) -> Found:
-        scores = np.concatenate([one[0], other[0]])
-        order = np.argsort(-scores, kind="stable")[: self._k]
-        return scores[order], np.concatenate([one[1], other[1]])[order]
-
-    def _rows(self, wanted: int, condition: str) -> Found:
-        left = self._end - time.monotonic()
-        if left <= 0:
-            raise TimeoutError(f"a search was given up after {SEARCH_SECONDS:g} s")
-        hits = self._client.search(
-            self._name,
-            data=[self._direction],
-            filter=condition,
-            limit=wanted,
-            output_fields=["id"],
-            consistency_level="Session",
-            timeout=left,
-        )[0]
-        scores = np.array([hit["distance"] for hit in hits], np.float32)
-        return scores, np.array([hit["id"] for hit in hits], np.int64)
 
 
 def _batches(contents: Ids, limit: int) -> Iterator[slice]:
