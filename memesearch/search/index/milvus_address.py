@@ -63,8 +63,9 @@ def _libraries(embedded: bool) -> tuple[Any, tuple[type[Exception], ...]]:
 
 def trouble(error: Exception) -> str:
     """What Milvus does instead of answering; its own words only where there are no better ones."""
-    code, details = getattr(error, "code", None), getattr(error, "details", None)  # calls of gRPC's errors
-    status = getattr(code(), "name", "") if callable(code) else ""
+    if status_of(error.__cause__) == "UNAUTHENTICATED":  # pymilvus only says that it fails to connect
+        return "refuses the `token` of `index`"
+    status, details = status_of(error), getattr(error, "details", None)  # a call of gRPC's errors
     said = details() if callable(details) else getattr(error, "message", "") or str(error)
     first = (str(said).strip() or type(error).__name__).splitlines()[0][:300]
     if status == "UNAVAILABLE" or first.startswith("Fail connecting"):
@@ -76,3 +77,9 @@ def trouble(error: Exception) -> str:
     if status == "UNAUTHENTICATED":
         return "refuses the `token` of `index`"
     return f"cannot do what it is asked: {first}"
+
+
+def status_of(error: BaseException | None) -> str:
+    """The name of gRPC's status code, if it is an error of gRPC's."""
+    code = getattr(error, "code", None)
+    return getattr(code(), "name", "") if callable(code) else ""
