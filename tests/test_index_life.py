@@ -9,7 +9,6 @@ import re
 import shutil
 import signal
 import sqlite3
-import subprocess
 from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import closing
 from itertools import pairwise
@@ -686,8 +685,9 @@ async def test_recall_is_what_a_search_of_everything_says_and_reaches_the_target
         await index.measured()
         by_kind = {recall.queries: recall for recall in index.recall}
         assert (by_kind["text"].sampled, by_kind["picture"].sampled) == (100, 100)
-        assert by_kind["text"].at_10 >= 0.96  # the target was held for the other half of the texts
-        assert by_kind["picture"].at_10 >= 0.96
+        # the target was held for the other half of each; a hundred queries say it to about 0.01, and drawn by chance
+        assert by_kind["text"].at_10 >= 0.94
+        assert by_kind["picture"].at_10 >= 0.94
         assert await shares(life, store, index, texts, 10) >= 0.97
         assert abs(by_kind["text"].at_10 - await shares(life, store, index, texts, 10)) < 0.02
         assert abs(by_kind["text"].at_100 - await shares(life, store, index, texts, 100)) < 0.02

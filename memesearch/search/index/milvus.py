@@ -176,10 +176,8 @@ class MilvusIndex(Untended):
         for start in range(0, len(ids), BATCH_IDS):
             chosen = expression("id", ids[start : start + BATCH_IDS])
             client.delete(self._name, filter=chosen, timeout=WRITE_SECONDS)
-        if len(ids) and not self._milvus.lite:
-            self._present(
-                client, ids[:1]
-            )  # servers of 2.3 do not say when they deleted: level Session knows nothing of it
+        if len(ids) and not self._milvus.lite:  # 2.3 does not say when it deleted: level Session knows nothing of it
+            self._present(client, ids[:1])
 
     def _likely(self, among: Among, k: int) -> int:
         """Rows to look at to find `k` contents of a filter, if it has nothing to do with the query."""
