@@ -21,7 +21,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from memesearch.taste.checkpoint import new_model
-from memesearch.taste.labels import Labels
+from memesearch.taste.labels import Labels, labels
 from memesearch.taste.measures import area, precision_at
 from memesearch.taste.select import propose
 from memesearch.taste.simulate import Person, person, random_pairs
@@ -32,8 +32,9 @@ LEVELS = (0.70, 0.75, 0.80)
 BASE_RATES = (0.44, 0.05)
 TOP = 0.02
 GRADED = {"forced": False, "graded": True}
-RULES = ("random", "thompson", "variance", "gradient")
+RULES = ("random", "narrowing", "thompson", "variance", "gradient")
 FIRST_ANSWERS, SELECTED_ANSWERS, ROUND = 64, 512, 16
+AUTO_SIZES = (64, 128, 256, 400, 512)
 ARTICLE_PAIRS, ARTICLE_EPOCHS = 1024, 2
 Figures = dict[str, float]
 
@@ -68,7 +69,7 @@ def curves(kind: str, seed: int, learner: str, sizes: tuple[int, ...]) -> Iterat
         for size in sizes:
             part = answers.only(np.arange(len(first)) < size, np.zeros(0, np.bool_))
             model.fit(pool, part, np.arange(POOL))
-            yield f"{learner}, {name}", size, figures(made, model.score(test)[0], seed)
+            yield f"{learner}, {name}", size, figures(made, model.mean_score(test), seed)
 
 
 def selection(kind: str, seed: int) -> Iterator[tuple[str, int, Figures]]:
@@ -86,7 +87,21 @@ def selection(kind: str, seed: int) -> Iterator[tuple[str, int, Figures]]:
             more = made.answer(rows[:, 0], rows[:, 1], False, seed * 1000 + len(answers))
             answers = joined(answers, more)
             model.fit(pool, answers, np.arange(POOL))
-        yield rule, len(answers), figures(made, model.score(test)[0], seed)
+        yield rule, len(answers), figures(made, model.mean_score(test), seed)
+
+
+def automatic(kind: str, seed: int) -> Iterator[tuple[str, int, Figures]]:
+    """The default in use: the ridge, graded answers about pairs that the rule `auto` chooses from the first one on."""
+    made, pool, test = someone(kind, seed)
+    random, model, answers = np.random.default_rng([seed, 82]), new_model("ridge"), labels([], [])
+    while len(answers) < max(AUTO_SIZES):
+        known = model if len(answers) else None
+        chosen = propose("auto", known, pool, answers, ROUND, random, np.ones(POOL, np.bool_))
+        rows = np.array([(pair.first, pair.second) for pair in chosen], np.int64)
+        answers = joined(answers, made.answer(rows[:, 0], rows[:, 1], True, seed * 1000 + len(answers)))
+        model.fit(pool, answers, np.arange(POOL))
+        if len(answers) in AUTO_SIZES:
+            yield "ridge, graded, auto", len(answers), figures(made, model.mean_score(test), seed)
 
 
 def joined(one: Labels, other: Labels) -> Labels:

@@ -1,6 +1,8 @@
 """Chooses the pairs that teach the current model most, and writes them to top.json beside the configuration.
 
-    python active_learning.py rater_config.json [--by auto|thompson|variance|random|gradient] [--count 100] [--seed N]
+    python active_learning.py rater_config.json [--by RULE] [--count 100] [--seed N]
+
+RULE is auto, thompson, narrowing, variance, random or gradient (memesearch/taste/select.py).
 
 Run after train.py; copy_into_queue.py puts the pairs before the person.
 """
@@ -14,7 +16,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1]))  # the package lies
 
 from memesearch.rater.config import RaterConfig
 from memesearch.rater.rating.pairs import TOP, choose, write_top
-from memesearch.taste.select import RULES
+from memesearch.taste.chooser import RULES
 from memesearch.web import run_program
 
 

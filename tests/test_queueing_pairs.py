@@ -14,9 +14,9 @@ from services import rows_of
 
 from memesearch.rater.database import RaterDatabase
 from memesearch.taste.checkpoint import save
+from memesearch.taste.chooser import RULES
 from memesearch.taste.labels import labels
 from memesearch.taste.ridge import Ridge
-from memesearch.taste.select import RULES
 
 COUNT = 60
 

@@ -7,9 +7,11 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
+from memesearch.taste.chooser import RULES, Pair, Rule, expected_gradient
 from memesearch.taste.labels import Labels, labels
+from memesearch.taste.narrowing import INFORMATION, Narrowing
 from memesearch.taste.ridge import Ridge
-from memesearch.taste.select import RULES, SPREAD_PAIRS, Pair, Rule, expected_gradient, propose
+from memesearch.taste.select import SPREAD_PAIRS, propose
 
 NOTHING = labels([], [])
 
@@ -165,18 +167,27 @@ def test_auto_begins_with_new_pictures_far_apart() -> None:
     assert not {0, 700} & set(seen)
 
 
-def test_auto_asks_at_random_until_decisions_say_that_good_ones_are_rare() -> None:
+def test_auto_narrows_all_scores_and_asks_about_the_best_where_decisions_say_that_good_ones_are_rare() -> None:
     vectors = items(1000)
     order = np.argsort(-vectors[:, 0])
     told = answers(vectors, SPREAD_PAIRS + 20)
-    assert {pair.reason for pair in ask("auto", vectors, told, 100)} == {"random"}
+    reasons = Counter(pair.reason for pair in ask("auto", vectors, told, 100))
+    assert set(reasons) == {"narrowing", "control"}
+    assert 2 <= reasons["control"] <= 25
     pairs = list(zip(told.first.tolist(), told.second.tolist(), told.grade.tolist(), told.graded.tolist(), strict=True))
     kept = [(int(order[place]), place < 30) for place in range(0, 1000, 5)]
     reasons = Counter(pair.reason for pair in ask("auto", vectors, labels(pairs, kept), 200))
-    assert set(reasons) == {"thompson", "random", "control"}
+    assert set(reasons) == {"thompson", "narrowing", "control"}
     assert 50 <= reasons["thompson"] <= 130
     often = [(int(order[place]), place < 500) for place in range(0, 1000, 5)]
-    assert {pair.reason for pair in ask("auto", vectors, labels(pairs, often), 50)} == {"random"}
+    assert {pair.reason for pair in ask("auto", vectors, labels(pairs, often), 50)} == {"narrowing", "control"}
+
+
+def test_auto_without_a_model_asks_at_random_after_the_first_pairs() -> None:
+    vectors = items(500)
+    eligible, random = np.ones(500, bool), np.random.default_rng(0)
+    pairs = propose("auto", None, vectors, answers(vectors, SPREAD_PAIRS), 10, random, eligible)
+    assert {pair.reason for pair in pairs} == {"random"}
 
 
 def test_auto_changes_over_within_one_call() -> None:
@@ -184,7 +195,60 @@ def test_auto_changes_over_within_one_call() -> None:
     said = answers(vectors, SPREAD_PAIRS - 4)
     missing = SPREAD_PAIRS - len(said.first)
     reasons = [pair.reason for pair in ask("auto", vectors, said, 20)]
-    assert reasons == ["spread"] * missing + ["random"] * (20 - missing)
+    assert reasons[:missing] == ["spread"] * missing
+    assert set(reasons[missing:]) == {"narrowing", "control"}
+
+
+def apart_from_the_mean(covariance: NDArray[np.float64]) -> float:
+    """The mean variance of a score, less that of all scores together."""
+    return float(np.diag(covariance).mean() - covariance.mean())
+
+
+def after(covariance: NDArray[np.float64], first: int, second: int) -> NDArray[np.float64]:
+    """Of scores, once their difference was told with normal noise: textbook conditioning."""
+    contrast = np.zeros(len(covariance))
+    contrast[first], contrast[second] = 1, -1
+    shared = covariance @ contrast
+    return covariance - np.outer(shared, shared) / (1 / INFORMATION + contrast @ shared)
+
+
+def test_narrowing_takes_as_much_variance_from_all_scores_as_a_regression_would() -> None:
+    random = np.random.default_rng(0)
+    factor = random.standard_normal((60, 8)).astype(np.float32)
+    first, second = random.integers(0, 30, 200), random.integers(30, 60, 200)
+    covariance = (factor @ factor.T).astype(np.float64)
+    worth, gone = Narrowing(factor, first, second), np.zeros(200, bool)
+    for turn in range(12):
+        left = apart_from_the_mean(covariance)
+        taken = np.array(
+            [left - apart_from_the_mean(after(covariance, *two)) for two in zip(first, second, strict=True)]
+        )
+        found = worth.best()
+        assert found
+        place, value = found
+        assert taken[place] == pytest.approx(taken[~gone].max(), rel=1e-3)
+        assert value == pytest.approx(taken[place], rel=1e-3)
+        gone[place] = True
+        if turn % 3 == 2:
+            worth.drop(place)
+        else:
+            worth.ask(place)
+            covariance = after(covariance, first[place], second[place])
+
+
+def test_narrowing_leaves_less_unknown_of_all_pictures_than_other_rules() -> None:
+    vectors = items(800, 32)
+    told = answers(vectors, 100)
+    unknown = {}
+    for rule in ("narrowing", "variance", "random"):
+        pairs = [pair for pair in ask(rule, vectors, told, 40) if pair.reason == rule]
+        factor = fitted(vectors, told).factor(vectors)
+        covariance = (factor @ factor.T).astype(np.float64)
+        for pair in pairs[:30]:
+            covariance = after(covariance, pair.first, pair.second)
+        unknown[rule] = apart_from_the_mean(covariance)
+    assert unknown["narrowing"] < unknown["variance"] - 0.001
+    assert unknown["narrowing"] < unknown["random"] - 0.001
 
 
 @pytest.mark.parametrize("rule", RULES)

@@ -128,6 +128,18 @@ def test_the_spread_of_draws_is_the_uncertainty_of_scores() -> None:
     np.testing.assert_allclose(draws.std(axis=0), deviation, rtol=0.05)
 
 
+@pytest.mark.parametrize("kind", sorted(KINDS))
+def test_the_factor_holds_the_uncertainty_of_scores_and_how_they_move_together(kind: str) -> None:
+    vectors, _, said = made()
+    model = fitted(kind, said, vectors)
+    factor = model.factor(vectors[:20]).astype(np.float64)
+    mean, deviation = model.score(vectors[:20])
+    np.testing.assert_allclose(model.mean_score(vectors[:20]), mean, rtol=1e-6)
+    np.testing.assert_allclose(np.sqrt(np.diag(factor @ factor.T)), deviation, rtol=1e-3)
+    draws = model.draws(vectors[:20], 40_000, np.random.default_rng(0))
+    np.testing.assert_allclose(factor @ factor.T, np.cov(draws.T), atol=0.05 * float(deviation.max()) ** 2)
+
+
 def test_the_probability_of_keeping_is_the_mean_over_the_posterior() -> None:
     vectors, _, said = made(40, 60)
     model = Ridge()

@@ -71,7 +71,7 @@ async def score_all(
             vectors = [pair async for pair in embed(folder, batch, client, checkpoint.model_id, refused)]
             if vectors:
                 matrix = np.stack([wire.from_bytes(vector).astype(np.float32) for _, vector in vectors])
-                score, keep = checkpoint.model.score(matrix)[0], checkpoint.model.keep_probability(matrix)
+                score, keep = checkpoint.model.mean_score(matrix), checkpoint.model.keep_probability(matrix)
                 named = zip(keep.tolist(), score.tolist(), (path for path, _ in vectors), strict=True)
                 scored.extend(Scored(*one) for one in named)
             progress.advance(len(batch))

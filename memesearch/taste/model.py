@@ -37,11 +37,17 @@ class TasteModel(Protocol):
     def score(self, vectors: Vectors) -> tuple[Numbers, Numbers]:
         """Mean and standard deviation of the score of each row, float64 [n]."""
 
+    def mean_score(self, vectors: Vectors) -> Numbers:
+        """The first of `score`, without the work that the second takes."""
+
     def keep_probability(self, vectors: Vectors) -> Numbers:
         """P(this person keeps it) for each row, float64 [n], with the uncertainty of the score in it."""
 
     def draws(self, vectors: Vectors, count: int, random: np.random.Generator) -> Numbers:
         """Scores under `count` functions drawn from the posterior (or members of an ensemble), float64 [count, n]."""
+
+    def factor(self, vectors: Vectors) -> Vectors:
+        """float32 [n, r]: the covariance of the scores of all rows is factor @ factor.T."""
 
     def direction(self, vectors: Vectors) -> Vectors:
         """float32 [d], unit norm: the direction of a query vector along which scores of `vectors` rise most."""

@@ -106,9 +106,16 @@ class Network:
         each = self._each(vectors)
         return each.mean(axis=0), each.std(axis=0)
 
+    def mean_score(self, vectors: Vectors) -> Numbers:
+        return np.asarray(self._each(vectors).mean(axis=0))
+
     def keep_probability(self, vectors: Vectors) -> Numbers:
         _, members = self._known()
         return np.asarray((1 / (1 + np.exp(-self._each(vectors) - members.intercept[:, None]))).mean(axis=0))
+
+    def factor(self, vectors: Vectors) -> Vectors:
+        each = self._each(vectors)
+        return np.asarray((each - each.mean(axis=0)).T / np.sqrt(len(each)), np.float32)
 
     def draws(self, vectors: Vectors, count: int, random: np.random.Generator) -> Numbers:
         each = self._each(vectors)

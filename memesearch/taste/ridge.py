@@ -51,6 +51,10 @@ class Posterior:
     def weights(self) -> Numbers:
         return self.mean[:-EXTRAS]
 
+    def factor(self) -> Numbers:
+        """float64 [k, k]; times its transpose it is the covariance of the weights."""
+        return np.asarray(np.linalg.cholesky(self.covariance[:-EXTRAS, :-EXTRAS]), np.float64)
+
 
 class Ridge:
     """A `TasteModel`. A fit replaces what was learned in one step, so other threads may ask meanwhile."""
@@ -107,6 +111,10 @@ class Ridge:
         spread = quadratic(features, posterior.covariance[: len(weights), : len(weights)])
         return features @ weights, np.sqrt(spread)
 
+    def mean_score(self, vectors: Vectors) -> Numbers:
+        features, posterior = self._features(vectors)
+        return np.asarray(features @ posterior.weights(), np.float64)
+
     def keep_probability(self, vectors: Vectors) -> Numbers:
         """The logistic averaged over the posterior by MacKay's formula (1992)."""
         features, posterior = self._features(vectors)
@@ -118,11 +126,14 @@ class Ridge:
         middle = features @ weights + posterior.mean[count + INTERCEPT]
         return np.asarray(1 / (1 + np.exp(-middle / np.sqrt(1 + np.pi * np.maximum(spread, 0) / 8))))
 
+    def factor(self, vectors: Vectors) -> Vectors:
+        features, posterior = self._features(vectors)
+        return features @ posterior.factor().astype(np.float32)
+
     def draws(self, vectors: Vectors, count: int, random: np.random.Generator) -> Numbers:
         features, posterior = self._features(vectors)
         weights = posterior.weights()
-        factor = np.linalg.cholesky(posterior.covariance[: len(weights), : len(weights)])
-        drawn = weights + random.standard_normal((count, len(weights))) @ factor.T
+        drawn = weights + random.standard_normal((count, len(weights))) @ posterior.factor().T
         return np.asarray(drawn.astype(np.float32) @ features.T, np.float64)
 
     def direction(self, vectors: Vectors) -> Vectors:

@@ -143,7 +143,7 @@ async def score(run: Run, pool: Pool, checkpoint: Checkpoint) -> None:
 
 def judge(checkpoint: Checkpoint, vectors: Vectors) -> tuple[Numbers, Numbers]:
     """Score and P(keep) of each row, float64 [n]."""
-    return checkpoint.model.score(vectors)[0], checkpoint.model.keep_probability(vectors)
+    return checkpoint.model.mean_score(vectors), checkpoint.model.keep_probability(vectors)
 
 
 def waiting(run: Run, pool: Pool) -> list[Candidate]:

@@ -117,7 +117,7 @@ def rescore_queue(
     if not names:
         return 0
     chosen = vectors[[rows[name] for name in names]]
-    score, keep = checkpoint.model.score(chosen)[0], checkpoint.model.keep_probability(chosen)
+    score, keep = checkpoint.model.mean_score(chosen), checkpoint.model.keep_probability(chosen)
     with database.transaction() as db:
         db.executemany(
             "UPDATE library_queue SET score = ?, keep = ?, model = ? WHERE filename = ?",

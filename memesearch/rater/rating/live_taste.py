@@ -55,7 +55,7 @@ def learn(database: RaterDatabase, pool: Pool, rows: dict[str, int], model: Tast
     started = time.perf_counter()
     # the ridge holds nothing out, so nothing has to be kept together
     model.fit(examples.vectors, examples.labels, np.arange(len(examples.names), dtype=np.int64))
-    scores = model.score(examples.vectors)[0] if len(examples.labels) else None
+    scores = model.mean_score(examples.vectors) if len(examples.labels) else None
     return Known(pool, rows, examples, model, scores, len(examples.labels), time.perf_counter() - started)
 
 

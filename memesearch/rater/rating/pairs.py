@@ -22,7 +22,8 @@ from memesearch.rater.examples import read_examples
 from memesearch.rater.rating.answers import answered_pairs, as_rows
 from memesearch.rater.rating.offers import queued_pairs, shown_pairs
 from memesearch.taste.checkpoint import load, newest
-from memesearch.taste.select import Rule, propose
+from memesearch.taste.chooser import Rule
+from memesearch.taste.select import propose
 
 TOP, REASONS = "top.json", "top_reasons.json"
 Names = tuple[str, str]
