@@ -16,6 +16,7 @@ import torch
 from numpy.typing import NDArray
 
 from memesearch.taste import ensemble
+from memesearch.taste.gradient import scores as scores_of
 from memesearch.taste.labels import Labels
 
 MEMBERS, DROPOUT, RATE, DECAY, TARGET = 16, 0.1, 3e-4, 0.2, 0.95
@@ -29,7 +30,7 @@ def train(
     random, torch_random = np.random.default_rng([seed, 80]), torch.Generator(where).manual_seed(seed)
     names = ("hidden", "hidden_bias", "output")
     first = ensemble.first_weights(list(range(MEMBERS)), vectors.shape[1], vectors.shape[1], seed, where)
-    weights = {name: first[name] for name in names}
+    weights = {name: first[name].requires_grad_() for name in names}
     optimiser = torch.optim.AdamW(list(weights.values()), lr=RATE, weight_decay=DECAY, fused=True)
     better = np.where(said.grade > 0, said.first, said.second)
     worse = np.where(said.grade > 0, said.second, said.first)
@@ -41,7 +42,7 @@ def train(
         for step in range(len(better)):
             rows = torch.from_numpy(np.stack([better[order[:, step]], worse[order[:, step]]], axis=1)).to(where)
             mask = torch.rand(MEMBERS, 2, vectors.shape[1], generator=torch_random, device=where) >= DROPOUT
-            scores = ensemble.scores(weights, inputs[rows] * mask / (1 - DROPOUT))
+            scores = scores_of(weights, inputs[rows] * mask / (1 - DROPOUT))
             ahead = scores[:, 0] - scores[:, 1]
             # the mean over members, as there
             loss = (torch.nn.functional.softplus(-ahead) + (1 - TARGET) * ahead).mean()
@@ -51,7 +52,7 @@ def train(
         seconds += time.perf_counter() - started
         with torch.no_grad():
             each = [
-                ensemble.scores({name: weights[name][member : member + 1] for name in names}, looked[None])[0]
+                scores_of({name: weights[name][member : member + 1] for name in names}, looked[None])[0]
                 for member in range(MEMBERS)
             ]
         found.append((torch.stack(each).mean(dim=0).double().cpu().numpy(), seconds))

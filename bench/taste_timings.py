@@ -53,23 +53,69 @@ def ensemble_timings(pool: NDArray[np.float32], said: Labels, groups: NDArray[np
     features = principal_components(pool).project(pool) * 16
     plan, where = ensemble.make_plan(said, groups, settings, 0), ensemble.device()
     ensemble.run(features, said, plan.alone(0), settings, 0, where)  # torch starts its threads
-
-    def one_by_one() -> None:
-        for member in range(settings.members):
-            ensemble.run(features, said, plan.alone(member), settings, 0, where)
+    plain_member(features, said, plan.alone(0), settings, where)
 
     def all_together() -> None:
         ensemble.run(features, said, plan, settings, 0, where)
         if where.type == "cuda":
             torch.cuda.synchronize()
 
-    turns = [(seconds(all_together), seconds(one_by_one)) for _ in range(TURNS)]
-    ratios = [alone / together for together, alone in turns]
+    def plainly() -> None:
+        for member in range(settings.members):
+            plain_member(features, said, plan.alone(member), settings, where)
+
+    def by_the_same_code() -> None:
+        for member in range(settings.members):
+            ensemble.run(features, said, plan.alone(member), settings, 0, where)
+
+    turns = [(seconds(all_together), seconds(plainly), seconds(by_the_same_code)) for _ in range(TURNS)]
+    ratios = [plain / together for together, plain, _ in turns]
+    together, plain, same = np.median(turns, axis=0).tolist()
     return {
         "ensemble, whole training": seconds(lambda: ensemble.train(pool, said, groups)),
-        f"ensemble, {EPOCHS} epochs, batched": float(np.median([together for together, _ in turns])),
-        "one by one": float(np.median([alone for _, alone in turns])),
+        f"ensemble, {EPOCHS} epochs, batched": together,
+        "one by one, plain PyTorch": plain,
+        "one by one, by the batched code": same,
         "one by one / batched": float(np.median(ratios)),
         "lowest of the ratios": min(ratios),
         "highest of the ratios": max(ratios),
+        "by the batched code / batched": same / together,
     }
+
+
+def plain_member(
+    features: NDArray[np.float32], said: Labels, plan: ensemble.Plan, settings: ensemble.Settings, where: torch.device
+) -> float:
+    """One member as one would write it in PyTorch: modules, automatic differentiation, AdamW. Pairs only. Returns its
+    loss on the labels that it holds out."""
+    network = torch.nn.Sequential(
+        torch.nn.Dropout(settings.dropout), torch.nn.Linear(features.shape[1], settings.width),
+        torch.nn.SiLU(), torch.nn.Linear(settings.width, 1),
+    ).to(where)  # fmt: skip
+    cuts = torch.nn.Parameter(torch.zeros(2, device=where))
+    optimiser = torch.optim.AdamW(
+        [{"params": network.parameters(), "weight_decay": settings.decay}, {"params": [cuts], "weight_decay": 0.0}],
+        lr=settings.rate, fused=True,
+    )  # fmt: skip
+    inputs, grade = torch.from_numpy(features).to(where), torch.from_numpy(said.grade.astype(np.int64)).to(where)
+    first, second = torch.from_numpy(said.first).to(where), torch.from_numpy(said.second).to(where)
+    infinite = torch.full((1,), torch.inf, device=where)
+
+    def loss_of(lines: torch.Tensor) -> torch.Tensor:
+        felt = (network(inputs[first[lines]]) - network(inputs[second[lines]])).squeeze(1)
+        c1, c2 = cuts.exp().cumsum(0).unsqueeze(1)
+        edges = torch.cat([-infinite, -c2, -c1, c1, c2, infinite])
+        below, above = edges[grade[lines] + 2], edges[grade[lines] + 3]
+        return -torch.log(torch.sigmoid(above - felt) - torch.sigmoid(below - felt) + 1e-9).mean()
+
+    learn, test = (torch.from_numpy(part[0]).to(where) for part in (plan.learn, plan.test))
+    for _ in range(settings.epochs):
+        network.train()
+        for lines in learn[torch.randperm(len(learn), device=where)][: plan.shortest].split(settings.batch):
+            optimiser.zero_grad()
+            loss_of(lines).backward()
+            optimiser.step()
+        network.eval()
+        with torch.no_grad():
+            held_out = float(loss_of(test))
+    return held_out

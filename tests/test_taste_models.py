@@ -1,5 +1,6 @@
 """The models of taste beside slow, plain ways to the same numbers, and with labels that hardly are any."""
 
+from dataclasses import fields
 from itertools import pairwise
 from typing import Any
 
@@ -12,6 +13,8 @@ from memesearch.errors import NotEnoughLabels
 from memesearch.taste import ensemble
 from memesearch.taste.checkpoint import KINDS, new_model
 from memesearch.taste.components import principal_components
+from memesearch.taste.gradient import Said, gradient, losses, prior, said_by
+from memesearch.taste.gradient import scores as member_scores
 from memesearch.taste.held_out import folds
 from memesearch.taste.labels import Labels, labels
 from memesearch.taste.likelihood import EXTRAS, derivatives, log_likelihood, log_prior, rows_of
@@ -319,16 +322,37 @@ def test_the_loss_of_the_ensemble_is_the_likelihood_of_the_ridge() -> None:
     features = principal_components(vectors).project(vectors)
     settings, where = ensemble.Settings(members=1), torch.device("cpu")
     weights = ensemble.first_weights([0], features.shape[1], settings.width, 0, where)
-    with torch.no_grad():
-        weights["cuts"][:] = torch.tensor([[0.3, -0.2]])
-        weights["intercept"][:] = 0.4
-    task, inputs = ensemble.task_of(said, where), torch.from_numpy(features)
-    lines = torch.arange(len(said))[None]
-    with torch.no_grad():
-        loss = ensemble.losses(weights, task, lines, inputs[task.first[lines]], inputs[task.second[lines]])
-    scores = ensemble.scores(weights, inputs[None])[0].detach().numpy()
+    weights["cuts"][:] = torch.tensor([[0.3, -0.2]])
+    weights["intercept"][:] = 0.4
+    lines, inputs = said_by(said, where)[torch.arange(len(said))[None]], torch.from_numpy(features)
+    loss = losses(weights, lines, inputs[lines.rows.transpose(1, 2).flatten(1)])
+    scores = member_scores(weights, inputs[None])[0].numpy()
     parameters = np.array([1.0, 0.4, np.exp(0.3), np.exp(-0.2)])
     assert loss.sum().item() == pytest.approx(-plain_log_likelihood(said, scores[:, None], parameters), rel=1e-5)
+
+
+def test_the_gradient_of_the_ensemble_is_that_of_automatic_differentiation() -> None:
+    vectors, _, said = made(60, 20)
+    features = torch.from_numpy(principal_components(vectors).project(vectors)).double()
+    weights = ensemble.first_weights([0, 1, 2], features.shape[1], 16, 0, torch.device("cpu"))
+    random = torch.Generator().manual_seed(0)
+    weights = {name: value.double() for name, value in weights.items()}
+    for name in ("cuts", "intercept"):
+        weights[name] += torch.randn(weights[name].shape, generator=random, dtype=torch.float64) / 2
+    order = torch.stack([torch.randperm(len(said), generator=random) for _ in range(3)])
+    taken = said_by(said, torch.device("cpu"))
+    numbers = (getattr(taken, field.name).double() for field in fields(Said)[1:])
+    lines = Said(taken.rows, *numbers)[order]
+    inputs = features[lines.rows.transpose(1, 2).flatten(1)]
+    for value in weights.values():
+        value.grad = torch.full_like(value, torch.nan)
+    found = gradient(weights, lines, inputs, 0.3)
+    by_torch = {name: value.clone().requires_grad_() for name, value in weights.items()}
+    each = losses(by_torch, lines, inputs)
+    (each.mean(dim=1).sum() + 0.3 * prior(by_torch)).backward()  # type: ignore[no-untyped-call]
+    torch.testing.assert_close(found, each.detach())
+    for name, value in by_torch.items():
+        torch.testing.assert_close(weights[name].grad, value.grad, rtol=1e-9, atol=1e-12)
 
 
 @pytest.mark.parametrize("dense", [False, True], ids=["each picture once", "each picture often"])

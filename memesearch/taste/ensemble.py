@@ -5,7 +5,9 @@ pictures of its own and keeps the weights that explain those best. A member's ru
 others: trained alone, with the same seed, it comes out the same but for rounding.
 """
 
+import itertools
 import time
+from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -13,17 +15,17 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor
-from torch.nn.functional import silu, softplus
 
 from memesearch.taste.components import Components, principal_components
+from memesearch.taste.gradient import Parameters, Said, gradient, losses, said_by
 from memesearch.taste.held_out import folds
 from memesearch.taste.labels import Labels
-from memesearch.taste.likelihood import INTERCEPT_DEVIATION
 from memesearch.taste.model import Groups, Vectors
 from memesearch.taste.network import Members
 
-Parameters = dict[str, Tensor]
 SEED = 0  # the same labels give the same model
+DECAYING = ("hidden", "output")
+STEPS_AT_ONCE = 64  # whose inputs are laid out together: 17 MB for 16 members with batches of 8
 
 
 @dataclass(frozen=True)
@@ -39,19 +41,6 @@ class Settings:
     epochs: int = 60
     patience: int = 6
     held_out: int = 6  # one fold in so many; 0 holds nothing out and runs all epochs
-
-
-@dataclass(frozen=True)
-class Task:
-    """Labels in tensors; one line each. `lower`, `upper`: [l, 2], how often c1 and c2 - c1 are in the cut points."""
-
-    first: Tensor  # int64 [l], rows of features
-    second: Tensor  # int64 [l]; the same as `first` for decisions
-    pair: Tensor  # [l], 1 or 0
-    mirror: Tensor  # [l], 1 or -1
-    lower: Tensor
-    upper: Tensor
-    bounded: Tensor  # [l], 1 where there is an upper cut point
 
 
 @dataclass(frozen=True)
@@ -101,29 +90,6 @@ def make_plan(labels: Labels, groups: Groups, settings: Settings, seed: int) -> 
     return Plan(list(range(settings.members)), learn, test, min(len(lines) for lines in learn))
 
 
-def task_of(labels: Labels, where: torch.device) -> Task:
-    """All labels in one form: pairs, then decisions. See likelihood.py for the two rows of a graded answer."""
-    decisions, grade = len(labels.item), np.abs(labels.grade)
-    much, little, equal = (labels.graded & (grade == value) for value in (2, 1, 0))
-    lower = np.stack([much * 1.0 + little - equal, much], axis=1)
-    upper = np.stack([little * 1.0 + equal, little], axis=1)
-    none = np.zeros(decisions)
-    mirror = np.concatenate([np.where(labels.grade < 0, -1.0, 1.0), np.where(labels.kept, 1.0, -1.0)])
-
-    def tensor(values: NDArray[np.generic], kind: torch.dtype = torch.float32) -> Tensor:
-        return torch.from_numpy(np.ascontiguousarray(values)).to(where, kind)
-
-    return Task(
-        tensor(np.concatenate([labels.first, labels.item]), torch.int64),
-        tensor(np.concatenate([labels.second, labels.item]), torch.int64),
-        tensor(np.concatenate([np.ones(len(grade)), none])),
-        tensor(mirror),
-        tensor(np.concatenate([lower, np.zeros((decisions, 2))])),
-        tensor(np.concatenate([upper, np.zeros((decisions, 2))])),
-        tensor(np.concatenate([little | equal, none])),
-    )
-
-
 def first_weights(members: list[int], inputs: int, width: int, seed: int, where: torch.device) -> Parameters:
     """As `torch.nn.Linear` starts, uniform; from the seed and the member's number."""
     made: dict[str, list[NDArray[np.float32]]] = {"hidden": [], "hidden_bias": [], "output": []}
@@ -138,46 +104,26 @@ def first_weights(members: list[int], inputs: int, width: int, seed: int, where:
     start = {name: torch.from_numpy(np.stack(parts)).to(where) for name, parts in made.items()}
     start["intercept"] = torch.zeros(len(members), 1, device=where)
     start["cuts"] = torch.zeros(len(members), 2, device=where)  # logarithms of c1 and c2 - c1
-    return {name: value.requires_grad_() for name, value in start.items()}
-
-
-def scores(parameters: Parameters, inputs: Tensor) -> Tensor:
-    """[m, l] of inputs [m, l, k]."""
-    entering = torch.baddbmm(parameters["hidden_bias"], inputs, parameters["hidden"])
-    return torch.bmm(silu(entering), parameters["output"]).squeeze(2)
-
-
-def losses(parameters: Parameters, task: Task, lines: Tensor, first: Tensor, second: Tensor) -> Tensor:
-    """Negative log likelihood of each line, [m, l]. `lines`: int64 [m, l]; `first`, `second`: inputs, [m, l, k]."""
-    count = lines.shape[1]
-    both = scores(parameters, torch.cat([first, second], dim=1))
-    pair = task.pair[lines]
-    felt = both[:, :count] - pair * both[:, count:] + (1 - pair) * parameters["intercept"]
-    felt = felt * task.mirror[lines]
-    cuts = parameters["cuts"].exp().unsqueeze(2)
-    lower = torch.matmul(task.lower[lines], cuts).squeeze(2)
-    upper = torch.matmul(task.upper[lines], cuts).squeeze(2)
-    bounded = task.bounded[lines]
-    between = torch.where(bounded > 0, upper - lower, 1.0).clamp_min(1e-6)
-    return softplus(lower - felt) + bounded * (softplus(felt - upper) - torch.log(-torch.expm1(-between)))
+    return start
 
 
 def run(
     features: Vectors, labels: Labels, plan: Plan, settings: Settings, seed: int, where: torch.device
 ) -> tuple[Members, dict[str, Any]]:
     """Train the members of `plan`; all steps are one computation over [member, line, number]."""
-    task, inputs = task_of(labels, where), torch.from_numpy(features).to(where)
+    items = labels.items()  # few of all; what is asked for often is then near together
+    rows = {name: np.searchsorted(items, getattr(labels, name)) for name in ("first", "second", "item")}
+    said, inputs = said_by(replace(labels, **rows), where), torch.from_numpy(features[items]).to(where)
     parameters = first_weights(plan.numbers, features.shape[1], settings.width, seed, where)
-    named = [
-        {"params": [parameters["hidden"], parameters["output"]], "weight_decay": settings.decay},
-        {"params": [parameters[name] for name in ("hidden_bias", "intercept", "cuts")], "weight_decay": 0.0},
-    ]
-    optimiser = torch.optim.AdamW(named, lr=settings.rate, fused=True)
+    for value in parameters.values():
+        value.grad = torch.zeros_like(value)
+    # decay has no part in it: a second group of parameters costs as much time as the step itself
+    optimiser = torch.optim.AdamW(list(parameters.values()), lr=settings.rate, weight_decay=0.0, fused=True)
     orders = [np.random.default_rng([seed, member, 2]) for member in plan.numbers]
-    stop = Stopping(parameters, task, inputs, plan, settings.patience)
+    stop = Stopping(parameters, said, inputs, plan, settings.patience)
     history: list[dict[str, float]] = []
     for epoch in range(settings.epochs):
-        loss = one_epoch(parameters, optimiser, task, inputs, plan, orders, settings)
+        loss = one_epoch(parameters, optimiser, said, inputs, plan, orders, settings)
         held_out = stop.look(parameters, epoch)
         history.append({"epoch": epoch + 1, "loss": loss, "held_out_loss": held_out})
         if stop.over():
@@ -191,49 +137,58 @@ def run(
 
 
 def one_epoch(
-    parameters: Parameters, optimiser: torch.optim.Optimizer, task: Task, inputs: Tensor,
+    parameters: Parameters, optimiser: torch.optim.Optimizer, said: Said, inputs: Tensor,
     plan: Plan, orders: list[np.random.Generator], settings: Settings,
 ) -> float:  # fmt: skip
     """Each member sees as many labels as the one with the fewest has, in its own order; the mean loss of a label."""
-    where, length = inputs.device, plan.shortest
-    order = torch.from_numpy(
-        np.stack([random.permutation(mine)[:length] for random, mine in zip(orders, plan.learn, strict=True)])
-    ).to(where)
+    total = torch.zeros((), device=inputs.device)
+    for steps, shown in batches(said, inputs, plan, orders, settings):
+        for lines, pictures in zip(steps, shown, strict=True):
+            total += gradient(parameters, lines, pictures, 1 / plan.shortest).sum()
+            for name in DECAYING:  # as AdamW does, between gradient and step
+                parameters[name].mul_(1 - settings.rate * settings.decay)
+            optimiser.step()
+    return float(total) / (plan.shortest * len(orders))
+
+
+def batches(
+    said: Said, inputs: Tensor, plan: Plan, orders: list[np.random.Generator], settings: Settings
+) -> Iterator[tuple[Said, Tensor]]:
+    """An epoch's labels and what is shown of their pictures, many steps at once: [steps, m, l], [steps, m, 2 l, k].
+
+    All first pictures of a step come before all second ones; a share of the numbers is dropped.
+    """
+    where, length, width = inputs.device, plan.shortest, inputs.shape[1]
+    order = np.stack([random.permutation(mine)[:length] for random, mine in zip(orders, plan.learn, strict=True)])
     dropped = round(settings.dropout * 256)  # of 256: bytes are cheaper to draw than fractions
-    drawn = np.stack([random.integers(0, 256, (length, 2, inputs.shape[1]), np.uint8) for random in orders])
-    masks = torch.from_numpy(drawn >= dropped).to(where)
     inputs = inputs * (256 / (256 - dropped))
-    total = torch.zeros((), device=where)
-    for start in range(0, length, settings.batch):
-        lines = order[:, start : start + settings.batch]
-        mask = masks[:, start : start + settings.batch]
-        first, second = inputs[task.first[lines]] * mask[:, :, 0], inputs[task.second[lines]] * mask[:, :, 1]
-        loss = losses(parameters, task, lines, first, second).mean(dim=1).sum()
-        optimiser.zero_grad(set_to_none=True)
-        torch.autograd.backward(loss + prior(parameters) / length)
-        optimiser.step()
-        total += loss.detach() * lines.shape[1]
-    return float(total) / (length * len(orders))
-
-
-def prior(parameters: Parameters) -> Tensor:
-    """Negative log prior of intercepts and cut points, as in likelihood.py."""
-    logarithms = parameters["cuts"]
-    return (parameters["intercept"] / INTERCEPT_DEVIATION).square().sum() / 2 + (logarithms.exp() - logarithms).sum()
+    whole = length - length % settings.batch
+    ends = [*range(0, whole, settings.batch * STEPS_AT_ONCE), whole, length]
+    for start, end in itertools.pairwise(ends):
+        if start == end:
+            continue
+        each = min(settings.batch, end - start)
+        lines = torch.from_numpy(order[:, start:end]).to(where).view(len(orders), -1, each)
+        steps = said[lines.transpose(0, 1).contiguous()]
+        rows = steps.rows.transpose(2, 3).flatten()
+        drawn = [random.integers(0, 256, (len(steps.rows), 2, each, width), np.uint8) for random in orders]
+        shown = inputs.index_select(0, rows).view(-1, len(orders), 2, each, width)
+        shown *= torch.from_numpy(np.stack(drawn, axis=1) >= dropped).to(where)
+        yield steps, shown.flatten(2, 3)
 
 
 class Stopping:
     """Keeps each member's best weights; a member is over when `patience` epochs brought it nothing better."""
 
-    def __init__(self, parameters: Parameters, task: Task, inputs: Tensor, plan: Plan, patience: int) -> None:
-        self._task, self._inputs, self._patience = task, inputs, patience
+    def __init__(self, parameters: Parameters, said: Said, inputs: Tensor, plan: Plan, patience: int) -> None:
+        self._inputs, self._patience = inputs, patience
         longest = max(len(lines) for lines in plan.test)
         self._any = longest > 0
         padded = np.zeros((len(plan.test), longest), np.int64)
         weight = np.zeros((len(plan.test), longest), np.float32)
         for row, lines in enumerate(plan.test):
             padded[row, : len(lines)], weight[row, : len(lines)] = lines, 1 / max(len(lines), 1)
-        self._lines = torch.from_numpy(padded).to(inputs.device)
+        self._said = said[torch.from_numpy(padded).to(inputs.device)]
         self._weight = torch.from_numpy(weight).to(inputs.device)
         self._tested = np.array([len(lines) > 0 for lines in plan.test])
         self._best = np.full(len(plan.test), np.inf)
@@ -246,8 +201,8 @@ class Stopping:
         """The mean loss of held-out labels; NaN-free: 0 where nothing is held out."""
         if not self._any:
             return 0.0
-        first, second = self._inputs[self._task.first[self._lines]], self._inputs[self._task.second[self._lines]]
-        each = losses(parameters, self._task, self._lines, first, second)
+        shown = self._inputs[self._said.rows.transpose(1, 2).flatten(1)]
+        each = losses(parameters, self._said, shown)
         found = (each * self._weight).sum(dim=1).double().cpu().numpy()
         better = (found < self._best) & ~self._over & self._tested
         self._best = np.where(better, found, self._best)
