@@ -5,7 +5,8 @@
 The person's taste and the stream drift; the model is retrained every 30 days, and each time its probabilities are
 wrong in another way. Three rules see the same pictures: ours (memesearch/taste/threshold.py), a threshold fixed at the
 target, and the lowest threshold with an empirical precision of at least the target. Prints a table, then one line
-of JSON.
+of JSON. "chance" is the standard error that a year's precision has by the number of pictures alone, were each one kept
+with the probability of the target; the column after it is the worst miss in such errors.
 """
 
 import argparse
@@ -124,6 +125,7 @@ def year(rule: Rule, rate: float, target: float, seed: int, days: int, batch: in
         "precision": precision,
         "miss": abs(precision - target),
         "month_miss": float(np.mean(np.abs(np.array(months) - target))) if months else float("nan"),
+        "chance": float(np.sqrt(target * (1 - target) / max(1.0, queued.sum()))),
         "queued_a_day": float(queued.mean()),
         "recall": kept_in_all / max(1, good_ones),
     }
@@ -135,7 +137,10 @@ def main() -> None:
     parser.add_argument("--days", type=int, default=365)
     arguments = parser.parse_args()
     summary = []
-    print("base rate  target  rule               precision  miss (mean, worst)  a month's miss  queued/day  recall")
+    print(
+        "base rate  target  rule               precision  miss (mean, worst)  chance  worst/chance  a month's miss"
+        "  queued/day  recall"
+    )
     for rate in (0.44, 0.05):
         for target in (0.6, 0.75, 0.9):
             for name, rule in RULES.items():
@@ -144,13 +149,23 @@ def main() -> None:
                 ]
                 mean = {key: float(np.mean([one[key] for one in years])) for key in years[0]}
                 worst = max(one["miss"] for one in years)
+                in_errors = max(one["miss"] / one["chance"] for one in years)
                 print(
                     f"{rate:9.2f}  {target:6.2f}  {name:17s}  {mean['precision']:9.3f}  "
-                    f"{mean['miss']:8.3f} {worst:9.3f}  "
+                    f"{mean['miss']:8.3f} {worst:9.3f}  {mean['chance']:6.3f}  {in_errors:12.1f}  "
                     f"{mean['month_miss']:14.3f}  {mean['queued_a_day']:10.1f}  {mean['recall']:6.3f}"
                 )
                 rounded = {key: None if np.isnan(value) else round(value, 4) for key, value in mean.items()}
-                summary.append({"rate": rate, "target": target, "rule": name, "worst": round(worst, 4), **rounded})
+                summary.append(
+                    {
+                        "rate": rate,
+                        "target": target,
+                        "rule": name,
+                        "worst": round(worst, 4),
+                        "worst_in_errors": round(in_errors, 1),
+                        **rounded,
+                    }
+                )
     held = max(row["worst"] for row in summary if row["rule"] == "ours")
     print(json.dumps({"benchmark": "threshold", "worst_miss_of_ours": held, "rows": summary}))
 

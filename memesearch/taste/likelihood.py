@@ -105,7 +105,8 @@ def derivatives(rows: Rows, parameters: Numbers, precision: float) -> tuple[Numb
 
     gradient = np.concatenate([rows.features.T @ gathered(pull) - precision * weights, rows.extra.T @ pull])
     hessian = np.empty((count + EXTRAS, count + EXTRAS))
-    hessian[:count, :count] = rows.features.T @ (rows.features * gathered(curve)[:, None])
+    steep = rows.features * np.sqrt(gathered(curve))[:, None]
+    hessian[:count, :count] = steep.T @ steep  # a product with itself takes half the time
     hessian[np.arange(count), np.arange(count)] += precision
     cross = rows.features.T @ np.stack([gathered(curve * rows.extra[:, part]) for part in range(EXTRAS)], axis=1)
     hessian[:count, count:], hessian[count:, :count] = cross, cross.T
