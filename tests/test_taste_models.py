@@ -13,7 +13,7 @@ from memesearch.errors import NotEnoughLabels
 from memesearch.taste import ensemble
 from memesearch.taste.checkpoint import KINDS, new_model
 from memesearch.taste.components import principal_components
-from memesearch.taste.gradient import Said, gradient, losses, prior, said_by
+from memesearch.taste.gradient import Said, gradient, losses, losses_of, prior, said_by
 from memesearch.taste.gradient import scores as member_scores
 from memesearch.taste.held_out import folds
 from memesearch.taste.labels import Labels, labels
@@ -350,7 +350,7 @@ def test_the_gradient_of_the_ensemble_is_that_of_automatic_differentiation() -> 
     by_torch = {name: value.clone().requires_grad_() for name, value in weights.items()}
     each = losses(by_torch, lines, inputs)
     (each.mean(dim=1).sum() + 0.3 * prior(by_torch)).backward()  # type: ignore[no-untyped-call]
-    torch.testing.assert_close(found, each.detach())
+    torch.testing.assert_close(losses_of(*found, lines.bounded), each.detach())
     for name, value in by_torch.items():
         torch.testing.assert_close(weights[name].grad, value.grad, rtol=1e-9, atol=1e-12)
 

@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from memesearch.taste.components import Components, principal_components
-from memesearch.taste.gradient import Parameters, Said, gradient, losses, said_by
+from memesearch.taste.gradient import Parameters, Said, gradient, losses, losses_of, said_by
 from memesearch.taste.held_out import folds
 from memesearch.taste.labels import Labels
 from memesearch.taste.model import Groups, Vectors
@@ -143,11 +143,14 @@ def one_epoch(
     """Each member sees as many labels as the one with the fewest has, in its own order; the mean loss of a label."""
     total = torch.zeros((), device=inputs.device)
     for steps, shown in batches(said, inputs, plan, orders, settings):
+        seen = []  # from which the losses come for many steps together
         for lines, pictures in zip(steps, shown, strict=True):
-            total += gradient(parameters, lines, pictures, 1 / plan.shortest).sum()
+            seen.append(gradient(parameters, lines, pictures, 1 / plan.shortest))
             for name in DECAYING:  # as AdamW does, between gradient and step
                 parameters[name].mul_(1 - settings.rate * settings.decay)
             optimiser.step()
+        felt, lower, upper = torch.stack(seen, dim=1)
+        total += losses_of(felt, lower, upper, steps.bounded).sum()
     return float(total) / (plan.shortest * len(orders))
 
 

@@ -80,8 +80,7 @@ def scores(parameters: Parameters, inputs: Tensor) -> Tensor:
 def losses(parameters: Parameters, said: Said, inputs: Tensor) -> Tensor:
     """Negative log likelihood of each line, [m, l]. `inputs`: [m, 2 l, k], all first pictures, then all second ones."""
     felt = felt_of(scores(parameters, inputs), said, parameters["intercept"])
-    lower, upper = cut_points(parameters["cuts"].exp(), said)
-    return losses_of(felt, lower, upper, between(lower, upper, said), said.bounded)
+    return losses_of(felt, *cut_points(parameters["cuts"].exp(), said), said.bounded)
 
 
 def felt_of(both: Tensor, said: Said, intercept: Tensor) -> Tensor:
@@ -96,13 +95,15 @@ def cut_points(cuts: Tensor, said: Said) -> tuple[Tensor, Tensor]:
     return torch.bmm(said.lower, both).squeeze(2), torch.bmm(said.upper, both).squeeze(2)
 
 
-def between(lower: Tensor, upper: Tensor, said: Said) -> Tensor:
-    """The distance of the cut points, [m, l]; 1 where there is no upper one."""
-    return torch.where(said.bounded > 0, upper - lower, 1.0).clamp_min(LEAST_BETWEEN)
+def between(lower: Tensor, upper: Tensor, bounded: Tensor) -> Tensor:
+    """The distance of the cut points; 1 where there is no upper one."""
+    return torch.where(bounded > 0, upper - lower, 1.0).clamp_min(LEAST_BETWEEN)
 
 
-def losses_of(felt: Tensor, lower: Tensor, upper: Tensor, distance: Tensor, bounded: Tensor) -> Tensor:
-    return softplus(lower - felt) + bounded * (softplus(felt - upper) - torch.log(-torch.expm1(-distance)))
+def losses_of(felt: Tensor, lower: Tensor, upper: Tensor, bounded: Tensor) -> Tensor:
+    """Negative log likelihood of lines in any one shape."""
+    near = torch.log(-torch.expm1(-between(lower, upper, bounded)))
+    return softplus(lower - felt) + bounded * (softplus(felt - upper) - near)
 
 
 def prior(parameters: Parameters) -> Tensor:
@@ -114,7 +115,7 @@ def prior(parameters: Parameters) -> Tensor:
 @torch.no_grad()
 def gradient(parameters: Parameters, said: Said, inputs: Tensor, share: float) -> Tensor:
     """Put into each parameter's `grad`, which must be there, the gradient of the sum over members of their mean
-    `losses`, and of `share` times the prior. Returns the losses, [m, l]."""
+    `losses`, and of `share` times the prior. Returns what `losses_of` takes, [3, m, l]."""
     hidden, output, intercept = (parameters[name] for name in ("hidden", "output", "intercept"))
     entering = torch.baddbmm(parameters["hidden_bias"], inputs, hidden)
     gate = torch.sigmoid(entering)
@@ -134,9 +135,8 @@ def gradient(parameters: Parameters, said: Said, inputs: Tensor, share: float) -
     torch.sum(back, dim=1, keepdim=True, out=parameters["hidden_bias"].grad)
     decided = ((1 - said.pair) * towards).sum(dim=1, keepdim=True)
     torch.add(decided, intercept, alpha=share / INTERCEPT_DEVIATION**2, out=intercept.grad)
-    distance = between(lower, upper, said)
-    close = said.bounded / torch.expm1(distance)
+    close = said.bounded / torch.expm1(between(lower, upper, said.bounded))
     moved = torch.bmm((below + close).unsqueeze(1), said.lower) - torch.bmm((above + close).unsqueeze(1), said.upper)
     by_cuts = moved.squeeze(1) / felt.shape[1]
     torch.add(by_cuts * cuts, cuts - 1, alpha=share, out=parameters["cuts"].grad)
-    return losses_of(felt, lower, upper, distance, said.bounded)
+    return torch.stack([felt, lower, upper])

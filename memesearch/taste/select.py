@@ -54,7 +54,7 @@ def propose(
 
 
 def auto(chooser: "Chooser", model: TasteModel | None, labels: Labels, count: int) -> list[Pair]:
-    """Spread-out pairs first, then such as narrow all scores, and part Thompson while good items are rare."""
+    """Spread-out pairs first, then such as narrow all scores; part Thompson, else random, while good items are rare."""
     spread = min(count, max(0, SPREAD_PAIRS - len(labels.first)))
     pairs = chooser.spread(labels, spread)
     rest = count - len(pairs)
@@ -63,10 +63,12 @@ def auto(chooser: "Chooser", model: TasteModel | None, labels: Labels, count: in
     if model is None:
         return pairs + chooser.at_random(rest, "random")
     control = chooser.at_random(int(chooser.random.binomial(rest, CONTROL)), "control")
-    share = THOMPSON if rare(model, chooser, labels) else 0.0
-    told = chooser.thompson(model, int(chooser.random.binomial(rest - len(control), share)))
-    told = mixed(chooser.narrowing(model, rest - len(control) - len(told)), told, chooser.random)
-    others = chooser.at_random(rest - len(control) - len(told), "random")
+    wanted = rest - len(control)
+    if rare(model, chooser, labels):
+        told = chooser.thompson(model, int(chooser.random.binomial(wanted, THOMPSON)))
+    else:
+        told = chooser.narrowing(model, wanted)
+    others = chooser.at_random(wanted - len(told), "random")
     return pairs + mixed(told, control + others, chooser.random)
 
 
