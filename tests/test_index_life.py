@@ -244,7 +244,7 @@ async def test_a_folder_of_an_index_has_one_owner(life: Life) -> None:
     async with life.opened("exact") as (store, index):
         await life.add(store, named("a", 10))
         second = life.index(store, "exact")
-        with pytest.raises(ConfigError, match="used by another process"):
+        with pytest.raises(ConfigError, match="used by process"):
             await second.open()
         await index.catch_up()
         await life.agrees(store, index)
