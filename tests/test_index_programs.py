@@ -16,6 +16,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+from disks import small_disk
 from index_life import Life, named
 from launched import PROJECT, free_port
 from services import (
@@ -320,6 +321,31 @@ def test_rebuilding_that_is_stopped_says_so_and_the_next_call_goes_on(
     assert re.search(r"going on with a rebuilding that was broken off: [1-7]\d* changes left", second.stderr)
     assert re.search(r"a part of the index is built: \d+ vectors, \d+ sealed parts", second.stderr)
     assert "Stats(" not in second.stderr
+
+
+@pytest.mark.parametrize("room", [64 * 2**10, 600 * 2**10])
+def test_rebuilding_without_room_says_so_in_one_line_and_goes_on_when_there_is(
+    tmp_path: Path, service: OddService, room: int
+) -> None:
+    life = OnDisk(tmp_path, 8000)
+    program = backend(tmp_path, service, life.pictures, index={"type": "compact"}, index_memory_mb=1)
+    with small_disk(life.kept, "20m") as disk:
+        filler = disk / "filler"
+        filler.write_bytes(bytes(20 * 2**20 - room))
+        first = ended(program, "--rebuild-index")
+        assert (first.returncode, first.stdout) == (1, "")
+        assert "Traceback" not in first.stderr
+        assert re.fullmatch(
+            rf".*mse.py: the index cannot be built to its end in {disk}: .*No space left on device.*goes on from here",
+            first.stderr.splitlines()[-1],
+        )
+        filler.unlink()
+        second = ended(program, "--rebuild-index")
+        assert (second.returncode, second.stdout) == (0, "8000 pictures (8000 vectors) are in the compact index\n")
+        assert "going on with a rebuilding that was broken off" in second.stderr
+        program.start()
+        life.answers(program)
+        assert program.stop() == 0
 
 
 def test_rebuilding_the_index_of_a_database_that_is_not_there_makes_none(tmp_path: Path, service: OddService) -> None:

@@ -13,7 +13,23 @@ SAVE_SECONDS = 5.0
 
 
 async def rebuild(index: LiveIndex, folder: Path) -> None:
-    """`index` is not open yet; `folder` is where indexes are kept. Raises as `LiveIndex.open` and `save` do."""
+    """`index` is not open yet; `folder` is where indexes are kept.
+
+    Raises:
+        ConfigError: as `LiveIndex.open`.
+        Unavailable: the database or Milvus is away, or the disk is full or cannot be written.
+    """
+    try:
+        await fill(index, folder)
+    except OSError as error:
+        raise Unavailable(
+            f"the index cannot be built to its end in {folder}: {error}; once that is over (docs/scaling.md says how "
+            "much room it takes), --rebuild-index goes on from here"
+        ) from error
+
+
+async def fill(index: LiveIndex, folder: Path) -> None:
+    """What `rebuild` does; also raises OSError."""
     left = await index.open(as_kept=False)
     mark = folder / f"rebuilding-{index.kind}-{index.model}"
     if mark.exists():
