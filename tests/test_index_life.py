@@ -244,7 +244,7 @@ async def test_a_folder_of_an_index_has_one_owner(life: Life) -> None:
     async with life.opened("exact") as (store, index):
         await life.add(store, named("a", 10))
         second = life.index(store, "exact")
-        with pytest.raises(ConfigError, match="used by process"):
+        with pytest.raises(ConfigError, match=rf"used by process {os.getpid()}, since"):
             await second.open()
         await index.catch_up()
         await life.agrees(store, index)
@@ -351,6 +351,29 @@ async def test_an_index_that_is_not_as_it_was_written_is_built_again(
         assert await index.open() == 0
         await life.agrees(store, index)
         await index.close()
+
+
+@pytest.mark.parametrize("sealed", [True, False])
+@pytest.mark.parametrize("damage", [flipped, lambda raw: bytes(len(raw)), lambda raw: b"\xff" * len(raw), half])
+async def test_a_rotation_that_is_none_is_made_anew(
+    tmp_path: Path, written: dict[str, Life], damage: Callable[[bytes], bytes], sealed: bool
+) -> None:
+    life = Life(tmp_path)
+    if sealed:
+        shutil.copytree(written["compact"].kept.parent, tmp_path, dirs_exist_ok=True)
+        life.held = written["compact"].held
+    else:
+        async with life.opened("compact") as (store, index):
+            await life.add(store, named("a", SEALED))
+    path = life.kept / "compact-1" / "rotation.f32"
+    path.write_bytes(damage(path.read_bytes()))
+    async with life.opened("compact") as (store, index):
+        while await asyncio.to_thread(index.vectors.maintain):
+            pass
+        rotation = np.fromfile(path, np.float32).reshape(DIMENSIONS, DIMENSIONS)
+        np.testing.assert_allclose(rotation @ rotation.T, np.eye(DIMENSIONS), atol=1e-3)
+        assert index.vectors.stats().segments == 1
+        await life.agrees(store, index)
 
 
 async def built_again(life: Life, store: Store, index: LiveIndex, left: int, caplog: pytest.LogCaptureFixture) -> None:
@@ -521,6 +544,27 @@ async def test_a_disk_that_is_full_while_the_index_is_sealed_and_merged_costs_no
         await life.agrees(store, index)
 
 
+async def test_what_could_not_be_kept_is_kept_once_it_can_be(life: Life, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(recall, "CHANGED_SHARE", 1000.0)  # after a measurement the index is kept in any case
+    async with life.opened("compact") as (store, index):
+        await life.add(store, named("a", 100))
+        await index.tend()
+        await index.measured()
+        in_the_way = life.kept / f"compact-{life.model}" / "manifest.json.new"
+        in_the_way.mkdir()
+        await life.add(store, named("b", live.CROWDED * SEALED))
+        await index.catch_up()  # which seals
+        assert index.problem is not None and "cannot be kept" in index.problem
+        await index.tend()
+        assert index.problem is not None
+        assert index.vectors.stats().segments == 1
+        in_the_way.rmdir()
+        await index.tend()
+        assert index.problem is None
+        assert not life.leftovers("compact")  # such as a part that nothing names
+        await life.agrees(store, index)
+
+
 def build_process(life: Life, merging: bool = False) -> int | None:
     """A process that builds a segment in this library's folder; of several others if it is to be `merging`."""
     for path in Path("/proc").glob("[0-9]*/cmdline"):
@@ -633,15 +677,21 @@ async def test_closing_does_not_wait_for_a_merge_beside_following_and_loses_noth
     assert not life.leftovers("compact")
 
 
-async def test_a_merge_that_fails_beside_following_is_told_and_does_not_hold_it_up(
+async def test_a_merge_that_fails_beside_following_is_told_tried_again_and_does_not_hold_it_up(
     life: Life, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    monkeypatch.setattr(follow, "MERGE_AGAIN_SECONDS", 0.1)
     async with much_to_follow(life, monkeypatch) as (store, index):
         tending, told = asyncio.create_task(index.tend()), set()
-        os.kill(await merge_process(life, index), signal.SIGKILL)
-        while not tending.done():
+        failed = await merge_process(life, index)
+        os.kill(failed, signal.SIGKILL)
+        again = failed
+        while not tending.done() and again == failed:
             told.add((index.progress.state, index.problem))
+            again = build_process(life, merging=True) or failed
             await asyncio.sleep(0.001)
+        assert (again != failed, index.progress.state) == (True, "building")
+        await tending
         assert ("building", "a part of the index cannot be built: status -9") in told
         assert index.problem is None
         await life.agrees(store, index)
@@ -664,6 +714,27 @@ def clustered(random: np.random.Generator, count: int, dimensions: int) -> np.nd
     rows = rows + 0.7 * random.standard_normal((count, dimensions))
     rows[:, -1] = 0
     return unit(rows)
+
+
+async def test_recall_is_measured_anew_when_the_index_has_become_another(
+    life: Life, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(recall, "CHANGED_SHARE", 1000.0)
+    async with life.opened(memory_mb=1) as (store, index):
+        await life.add(store, named("a", 5000))
+        await index.tend()
+        await index.measured()
+        assert index.kind == "exact"
+        of_exact = [one.measured_at for one in index.recall]
+        await index.tend()
+        await index.measured()
+        assert [one.measured_at for one in index.recall] == of_exact
+        await life.add(store, named("b", 1000))
+        await index.tend()
+        await index.measured()
+        assert index.kind == "compact"
+        assert len(index.recall) == len(of_exact) == 1
+        assert index.recall[0].measured_at > of_exact[0]
 
 
 async def test_recall_is_what_a_search_of_everything_says_and_reaches_the_target(tmp_path: Path) -> None:

@@ -10,6 +10,7 @@ from memesearch.search.index.base import PARTS, VectorIndex
 SAVE_CHANGES = 20_000  # a start after a crash follows at most so many again, or
 SAVE_SHARE = 0.25  # of what keeping the index writes, if that is more
 LOOK_SECONDS = 1.0  # between looks for something to merge
+MERGE_AGAIN_SECONDS = 60.0  # after a merge that failed
 
 
 class Growing(Protocol):
@@ -40,15 +41,17 @@ async def grow(index: Growing) -> None:
 
 
 async def merge_beside(following: "asyncio.Task[None]", index: Growing) -> None:
-    """Until that is done, or there is no room to merge; each result is kept."""
-    try:
-        while not following.done():
+    """Until that is done; each result is kept."""
+    while not following.done():
+        pause = LOOK_SECONDS
+        try:
             if await asyncio.to_thread(index.vectors.merge, True):
                 await index.save()
-            else:
-                await asyncio.wait([following], timeout=LOOK_SECONDS)
-    except OSError as error:  # all of it can be found all the same
-        index.tell(str(error))
+                continue
+        except OSError as error:  # such as a full disk; all of it can be found all the same
+            index.tell(str(error))
+            pause = MERGE_AGAIN_SECONDS
+        await asyncio.wait([following], timeout=pause)
 
 
 def apply(vectors: VectorIndex, touched: list[int], rows: list[tuple[int, int, bytes]]) -> None:

@@ -39,7 +39,7 @@ class LiveIndex:
         self._seq = 0
         self._taken_up = False  # whether `_seq` is what `_kept` has reached
         self._saved = 0, time.monotonic()
-        self._sealed = False  # since it was kept: a segment that nothing names yet
+        self._due = False  # to be kept: a segment that nothing names yet, or keeping has failed
         self._following = asyncio.Lock()
         self._round: asyncio.Task[str | None] | None = None  # of `tend`
         self._closed = False
@@ -154,7 +154,7 @@ class LiveIndex:
         if not vectors.crowded(CROWDED):
             return
         try:
-            self._sealed |= vectors.seal(wait=vectors.crowded(MOST_CROWDED))
+            self._due |= vectors.seal(wait=vectors.crowded(MOST_CROWDED))
         except OSError as error:  # all of it can be found all the same; `tend` tries again
             if vectors.crowded(MOST_CROWDED):  # memory has an end too
                 raise Unavailable(f"the index waits for room: {error}") from error
@@ -224,7 +224,7 @@ class LiveIndex:
     def _is_to_be_kept(self) -> bool:
         """When much has changed; also when nothing has, once a day: the database forgets very old openings."""
         much = is_much(self.vectors, abs(self._seq - self._saved[0]))
-        return self._sealed or much or time.monotonic() - self._saved[1] > MEASURE_SECONDS
+        return self._due or much or time.monotonic() - self._saved[1] > MEASURE_SECONDS
 
     async def save(self) -> None:
         """Keep what has changed since the last time. Raises OSError, Unavailable."""
@@ -232,9 +232,9 @@ class LiveIndex:
             if self._kept is None or not self._taken_up:
                 return
             position = await self._store.position(self._seq)
-            self._sealed = False
+            self._due = True
             await in_thread(self._kept.save, position)
-            self._saved = position.seq, time.monotonic()
+            self._saved, self._due = (position.seq, time.monotonic()), False
 
     async def _change(self, kind: Kind, count: int) -> None:
         """Build an index of another kind beside this one, and put it in its place."""
@@ -275,7 +275,7 @@ class LiveIndex:
             self._round.cancel()
             await asyncio.wait([self._round])
         try:
-            if self._seq != self._saved[0] or self._sealed:
+            if self._seq != self._saved[0] or self._due:
                 await self.save()
         except (OSError, MemeSearchError) as error:
             log.warning("the index could not be kept, the next start builds it again: %s", error)

@@ -48,18 +48,18 @@ class Recall(msgspec.Struct):
 
 
 class Occasion(msgspec.Struct):
-    """When recall was measured last, and how much there was then."""
+    """When recall was measured last, of what design of index, and how much there was then."""
 
     at: float = -math.inf
-    vectors: int = 0
+    design: tuple[str, int] = "", 0
+    contents: int = 0
     texts: int = 0
 
-    def is_due(self, vectors: int, texts: int) -> bool:
+    def is_due(self, now: "Occasion") -> bool:
         """Whether enough has changed, or time has passed, to measure again."""
-        grown = abs(vectors - self.vectors) > CHANGED_SHARE * self.vectors
-        return bool(vectors) and (
-            grown or texts >= self.texts + CHANGED_TEXTS or time.monotonic() - self.at > MEASURE_SECONDS
-        )
+        grown = abs(now.contents - self.contents) > CHANGED_SHARE * self.contents
+        asked, aged = now.texts >= self.texts + CHANGED_TEXTS, now.at - self.at > MEASURE_SECONDS
+        return bool(now.contents) and (now.design != self.design or grown or asked or aged)
 
 
 class RecallMeter:
@@ -117,11 +117,12 @@ class RecallMeter:
             log.exception("recall could not be measured; it is tried again")
 
     async def _measure_if_due(self, vectors: VectorIndex) -> bool:
-        held, noted = await asyncio.to_thread(len, vectors), self._noted
-        if not self._last.is_due(held, noted):
+        stats = await asyncio.to_thread(vectors.stats)
+        now = Occasion(time.monotonic(), (stats.kind, stats.bits), stats.contents, self._noted)
+        if not self._last.is_due(now):
             return False
         self.measured = await self._measure(vectors)
-        self._last = Occasion(time.monotonic(), held, noted)
+        self._last = now
         return True
 
     async def _measure(self, vectors: VectorIndex) -> list[Recall]:

@@ -151,12 +151,22 @@ def rotated(vectors: NDArray[Any], rotation: NDArray[np.float32]) -> NDArray[np.
 
 
 def rotation_in(folder: Path, dimensions: int) -> NDArray[np.float32]:
-    """The folder's random rotation [d, d]; made when there is none. It is the same for all segments there."""
+    """The folder's random rotation [d, d], the same for all segments there; made where there is no sound one."""
     path = folder / ROTATION
-    if not path.exists() or path.stat().st_size != 4 * dimensions**2:
-        made, _ = np.linalg.qr(np.random.default_rng(SEED).standard_normal((dimensions, dimensions)))
-        write_array(path, made.astype(np.float32))
-    return np.fromfile(path, np.float32).reshape(dimensions, dimensions)
+    if path.exists() and is_rotation(kept := np.fromfile(path, np.float32), dimensions):
+        return kept.reshape(dimensions, dimensions)
+    made, _ = np.linalg.qr(np.random.default_rng(SEED).standard_normal((dimensions, dimensions)))
+    write_array(path, made.astype(np.float32))
+    return made.astype(np.float32)
+
+
+def is_rotation(numbers: NDArray[np.float32], dimensions: int) -> bool:
+    """Whether these [d * d] turn a vector, and back. With others, codes would be made that find little."""
+    if len(numbers) != dimensions**2:
+        return False
+    matrix, vector = numbers.reshape(dimensions, dimensions), np.random.default_rng(SEED).standard_normal(dimensions)
+    with np.errstate(all="ignore"):
+        return bool(np.allclose(matrix.T @ (matrix @ vector), vector, rtol=0, atol=1e-3))
 
 
 def trained(sources: Sources, rotation: NDArray[np.float32], bits: int) -> faiss.IndexIVFRaBitQFastScan:
