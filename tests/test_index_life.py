@@ -18,7 +18,7 @@ import faiss
 import numpy as np
 import pytest
 from disks import small_disk
-from index_life import DIMENSIONS, Life, named, unit
+from index_life import DIMENSIONS, MODEL, Life, named, unit
 
 from memesearch.errors import ConfigError
 from memesearch.library import store as store_module
@@ -29,7 +29,8 @@ from memesearch.search.index.base import Effort
 from memesearch.search.index.build import write_codes
 from memesearch.search.index.compact import CompactIndex
 from memesearch.search.index.files import write_array
-from memesearch.search.index.settings import BACK_TO_EXACT, EXACT_VECTORS, IndexSettings, Kind
+from memesearch.search.index.settings import BACK_TO_EXACT, EXACT_VECTORS, EmbeddingModel, IndexSettings, Kind
+from memesearch.search.index.tiers import open_kept
 from memesearch.search.live import LiveIndex
 from memesearch.search.truth import Truth
 
@@ -220,6 +221,36 @@ async def test_an_index_of_the_kind_before_answers_until_the_one_that_is_configu
         assert (await index.open(), index.kind) == (0, after)
         await life.agrees(store, index)
         await index.close()
+
+
+@pytest.mark.parametrize(
+    ("kind", "cost"),
+    [
+        ("exact", "in float16: about 2 MB of memory, 1 MB of disk"),
+        ("compact", "at 2 bits a number: about 2 MB of memory"),
+    ],
+)
+async def test_what_an_index_will_cost_is_told_before_it_is_built(
+    life: Life, kind: str, cost: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    async with life.store() as store:
+        await life.add(store, named("a", 10_000))
+        index = life.index(store, kind, memory_mb=10)
+        with caplog.at_level(logging.INFO):
+            assert await index.open() == 10_000
+        assert f"the index: 10,000 vectors of 32 numbers {cost}" in caplog.text
+        await index.close()
+
+
+def test_what_codes_of_other_bits_will_cost_is_told_too(life: Life, caplog: pytest.LogCaptureFixture) -> None:
+    kept = open_kept("compact", life.settings("compact"), "library", EmbeddingModel(1, MODEL, DIMENSIONS), 1000)
+    with caplog.at_level(logging.INFO):
+        for count in (2000, 36_000, 37_000):
+            assert kept.suit(count) is None
+    told = [record.message for record in caplog.records]
+    assert len(told) == 1
+    assert re.search(r"built anew, .*: 36,000 vectors of 32 numbers at 1 bit a number: about \d MB of memory", told[0])
+    kept.close()
 
 
 @pytest.mark.parametrize("kind", ["exact", "compact"])

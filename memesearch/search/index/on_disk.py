@@ -13,7 +13,7 @@ from memesearch.search.index.exact import ExactIndex
 from memesearch.search.index.files import Unusable
 from memesearch.search.index.gpu import GpuExactIndex, gpu_is_there
 from memesearch.search.index.keeper import FORMAT, MANIFEST, Keeper, Manifest, names_of
-from memesearch.search.index.plan import LEAST_MUTABLE_ROWS, Plan
+from memesearch.search.index.plan import LEAST_MUTABLE_ROWS, Plan, megabytes
 from memesearch.search.index.settings import EmbeddingModel, IndexSettings, Kind
 
 log = logging.getLogger(__name__)
@@ -38,6 +38,7 @@ class OnDisk(ABC):
         self._saved: set[str] = set()
         if (problem := self.suit(count)) and not (self.folder / MANIFEST).exists():
             raise ConfigError(problem)
+        log.info("the index: %s", self._cost(count))
         self._keeper = Keeper(self.folder)
         try:
             self.vectors = self._empty()
@@ -52,6 +53,10 @@ class OnDisk(ABC):
     @abstractmethod
     def suit(self, count: int) -> str | None:
         """Follow what the settings want for so many vectors; says what is wrong with them."""
+
+    @abstractmethod
+    def _cost(self, count: int) -> str:
+        """What it takes for so many vectors."""
 
     @abstractmethod
     def _empty(self) -> VectorIndex:
@@ -127,6 +132,14 @@ class ExactOnDisk(OnDisk):
             return str(error)
         return None
 
+    def _cost(self, count: int) -> str:
+        disk = megabytes(count * (2 * self._dimensions + 8))
+        return (
+            f"{count:,} vectors of {self._dimensions} numbers in float16: about "
+            f"{megabytes(ExactIndex.memory_needed(count, self._dimensions)):,} MB of memory, {disk:,} MB of disk, "
+            "and as much again while it is kept anew"
+        )
+
     def _empty(self) -> VectorIndex:
         return exact_class()(self._dimensions)
 
@@ -152,11 +165,15 @@ class CompactOnDisk(OnDisk):
         except ConfigError as error:
             plan, problem = now or Plan(self._dimensions, 1, LEAST_MUTABLE_ROWS), str(error)
         self.plan = plan
-        if now is None:
-            log.info("the index: %s", plan.describe(count))
-        else:
+        if now is not None:
+            if plan.bits != now.bits:
+                log.info("the index is built anew, part by part: %s", plan.describe(count))
             self.vectors.adopt(plan)
         return problem
+
+    def _cost(self, count: int) -> str:
+        assert self.plan is not None
+        return self.plan.describe(count)
 
     def _empty(self) -> VectorIndex:
         assert self.plan is not None
