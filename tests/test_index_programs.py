@@ -239,8 +239,7 @@ def test_indexing_once_beside_a_running_server_leaves_its_index_alone(tmp_path: 
     assert once.returncode == 0
     assert "1 new or changed, 1 gone" in once.stdout
     assert sorted(path.name for path in folder.rglob("*")) == before
-    reload(program)
-    assert files_in_index(program) == on_disk(tmp_path / "pictures")
+    wait_for(lambda: files_in_index(program) == on_disk(tmp_path / "pictures"))
     assert program.stop() == 0
     program.start()
     assert files_in_index(program) == on_disk(tmp_path / "pictures")
