@@ -9,10 +9,12 @@ import re
 import shutil
 import signal
 import sqlite3
+import time
 from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import closing
 from itertools import pairwise
 from pathlib import Path
+from typing import Any
 
 import faiss
 import numpy as np
@@ -25,13 +27,15 @@ from memesearch.library import store as store_module
 from memesearch.library.store import Store
 from memesearch.search import follow, live, recall
 from memesearch.search.index import merging
-from memesearch.search.index.base import Effort
+from memesearch.search.index.base import Effort, Found
 from memesearch.search.index.build import write_codes
 from memesearch.search.index.compact import CompactIndex
+from memesearch.search.index.exact import ExactIndex
 from memesearch.search.index.files import write_array
 from memesearch.search.index.settings import BACK_TO_EXACT, EXACT_VECTORS, EmbeddingModel, IndexSettings, Kind
 from memesearch.search.index.tiers import open_kept
 from memesearch.search.live import LiveIndex
+from memesearch.search.recall import RecallMeter
 from memesearch.search.truth import Truth
 
 SEALED = 1024  # rows of the mutable part with a budget of one MB
@@ -766,6 +770,33 @@ async def test_recall_is_measured_anew_when_the_index_has_become_another(
         assert index.kind == "compact"
         assert len(index.recall) == len(of_exact) == 1
         assert index.recall[0].measured_at > of_exact[0]
+
+
+class Slow(ExactIndex):
+    """An index that has to be searched a hundred times for each effort it offers; it counts that."""
+
+    searched = 0
+
+    def trials(self) -> list[Effort]:
+        return [Effort(1.0, 1)]
+
+    def search(self, *of: Any, **more: Any) -> Found:
+        self.searched += 1
+        time.sleep(0.02)
+        return super().search(*of, **more)
+
+
+async def test_who_ends_measuring_recall_waits_for_one_search_at_most(life: Life) -> None:
+    async with life.store() as store:
+        await life.add(store, named("a", 500))
+        index, meter = Slow(DIMENSIONS), RecallMeter(store, life.model, 0.98)
+        follow.apply(index, [], (await store.changes_after(0, life.model, 1000))[2])
+        meter.begin(index, asyncio.Event().wait)  # type: ignore[arg-type]
+        while index.searched < 3:
+            await asyncio.sleep(0.001)
+        before = index.searched
+        await meter.close()
+        assert index.searched <= before + 1
 
 
 async def test_recall_is_what_a_search_of_everything_says_and_reaches_the_target(tmp_path: Path) -> None:

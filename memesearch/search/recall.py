@@ -139,7 +139,7 @@ class RecallMeter:
             by_kind["text"] = truth.part(slice(len(rows), None))
         if vectors.trials():
             vectors.efforts |= await self._chosen(vectors, by_kind)
-        return [await in_thread(reached, vectors, kind, part) for kind, part in by_kind.items()]
+        return [await reached(vectors, kind, part) for kind, part in by_kind.items()]
 
     async def _chosen(self, vectors: VectorIndex, by_kind: dict[QueryKind, Truth]) -> dict[QueryKind, Effort]:
         picture = await self._least_effort(vectors, by_kind["picture"].part(slice(0, None, 2)))
@@ -168,19 +168,19 @@ class RecallMeter:
         """The cheapest effort with which recall@10 reaches the target; the greatest when none does."""
         efforts = vectors.trials()
         for effort in efforts:
-            found = await in_thread(answers, vectors, truth.queries, effort)
+            found = await answers(vectors, truth.queries, "picture", effort)
             if truth.recall(found, 10) >= self._target:
                 return effort
         return efforts[-1]
 
 
-def answers(vectors: VectorIndex, queries: Queries, effort: Effort) -> list[Found]:
-    """The best DEPTH and one more, which may be the query itself."""
-    return [vectors.search(query, DEPTH + 1, effort=effort) for query in queries]
+async def answers(vectors: VectorIndex, queries: Queries, kind: QueryKind, effort: Effort | None = None) -> list[Found]:
+    """The best DEPTH and one more, which may be the query itself. One by one: who closes waits for no more than one."""
+    return [await in_thread(vectors.search, query, DEPTH + 1, None, kind, effort) for query in queries]
 
 
-def reached(vectors: VectorIndex, kind: QueryKind, truth: Truth) -> Recall:
+async def reached(vectors: VectorIndex, kind: QueryKind, truth: Truth) -> Recall:
     """What is found now; measured with the half of the queries that nothing was chosen by."""
     part = truth.part(slice(1, None, 2)) if len(truth.queries) > 1 else truth
-    found = [vectors.search(query, DEPTH + 1, None, kind) for query in part.queries]
+    found = await answers(vectors, part.queries, kind)
     return Recall(kind, len(part.queries), part.recall(found, 10), part.recall(found, DEPTH), time.time())
