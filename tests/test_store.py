@@ -1,13 +1,16 @@
-"""Databases of other versions, of other programs and in the middle of an upgrade."""
+"""Databases of other versions, of other programs and in the middle of an upgrade; reading one side by side."""
 
+import asyncio
 import signal
 import sqlite3
 import subprocess
 import sys
+import threading
 from contextlib import closing
 from pathlib import Path
 
 import pytest
+from index_life import Life, named
 from launched import PROJECT
 
 from memesearch.errors import ConfigError
@@ -204,3 +207,29 @@ async def test_places_where_no_database_can_be_are_refused(tmp_path: Path) -> No
     (tmp_path / "file").touch()
     assert "unable to open database file" in await refusal(tmp_path / "folder.db")
     assert "File exists" in await refusal(tmp_path / "file" / "library.db")
+
+
+async def test_searches_do_not_wait_for_what_reads_whole_tables(tmp_path: Path) -> None:
+    life, go_on = Life(tmp_path), threading.Event()
+
+    def takes_its_time() -> int:
+        assert go_on.wait(60)
+        return 0
+
+    async with life.store() as store:
+        await life.add(store, named("a", 20))
+        await store._patient.set_progress_handler(takes_its_time, 1)
+        whole = [store.counts(), store.vector_count(life.model), store.changes_left(0), store.known_files()]
+        asked = [asyncio.create_task(one) for one in whole]  # type: ignore[arg-type]
+        try:
+            async with asyncio.timeout(20):
+                assert len(await store.hits([1, 2])) == 2
+                assert await store.content_at("a/0.png") == 1
+                await life.add(store, named("b", 5))
+            assert not any(one.done() for one in asked)
+        finally:
+            go_on.set()
+        counts, vectors, _, files = await asyncio.gather(*asked)
+        assert counts["files"] in (20, 25)
+        assert vectors in (20, 25)
+        assert len(files) in (20, 25)

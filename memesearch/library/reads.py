@@ -38,22 +38,27 @@ def condition(chosen: Filter) -> tuple[str, list[Any]]:
 
 
 class Reads:
-    """The reading half of the store."""
+    """The reading half of the store: what a search asks, and, on a connection of its own, what reads a whole table.
 
-    def __init__(self, reader: aiosqlite.Connection) -> None:
-        self._reader = reader
+    Of ten million pictures that takes a second, for which no search is to wait.
+    """
+
+    def __init__(self, reader: aiosqlite.Connection, patient: aiosqlite.Connection) -> None:
+        self._reader, self._patient = reader, patient
         self.marked = False  # whether this opening is part of the database's history
 
-    async def _rows(self, sql: str, parameters: Iterable[Any] = ()) -> list[Any]:
+    async def _rows(self, sql: str, parameters: Iterable[Any] = (), whole: bool = False) -> list[Any]:
+        """`whole`: of a table, or much of it."""
+        connection = self._patient if whole else self._reader
         try:
-            return list(await self._reader.execute_fetchall(sql, tuple(parameters)))
+            return list(await connection.execute_fetchall(sql, tuple(parameters)))
         except sqlite3.OperationalError as error:
             raise Unavailable(f"the database cannot be read: {error}") from error
 
     async def known_files(self) -> dict[str, FileStat]:
         """Each file that is linked or has failed, by path, with the time and size that it had then."""
         rows = await self._rows(
-            "SELECT path, mtime_ns, size FROM files UNION ALL SELECT path, mtime_ns, size FROM failures"
+            "SELECT path, mtime_ns, size FROM files UNION ALL SELECT path, mtime_ns, size FROM failures", whole=True
         )
         return {path: FileStat(path, mtime_ns, size) for path, mtime_ns, size in rows}
 
@@ -82,6 +87,7 @@ class Reads:
             " AND path NOT IN (SELECT path FROM failures WHERE model IS NULL OR model = ?1)"
             " UNION SELECT path, mtime_ns, size FROM failures WHERE model != ?1",
             (model,),
+            whole=True,
         )
         return [FileStat(*row) for row in rows]
 
@@ -142,12 +148,13 @@ class Reads:
 
     async def changes_left(self, seq: int) -> int:
         """How many contents have changed after `seq`."""
-        rows = await self._rows("SELECT count(*) FROM changes WHERE seq > ?", (seq,))
+        rows = await self._rows("SELECT count(*) FROM changes WHERE seq > ?", (seq,), whole=True)
         return int(rows[0][0])
 
     async def vector_count(self, model: int) -> int:
         """Vectors that the model has made, those of contents without files too."""
-        rows = await self._rows("SELECT count(*) FROM vectors INDEXED BY vectors_by_content WHERE model = ?", (model,))
+        sql = "SELECT count(*) FROM vectors INDEXED BY vectors_by_content WHERE model = ?"
+        rows = await self._rows(sql, (model,), whole=True)
         return int(rows[0][0])
 
     async def random_vectors(self, model: int, count: int) -> list[tuple[int, bytes]]:
@@ -173,6 +180,7 @@ class Reads:
             " ORDER BY id LIMIT ?) AS wanted CROSS JOIN vectors ON vectors.content_id = wanted.id AND model = ?"
             " ORDER BY content_id, part",
             (content, model, limit, model),
+            whole=True,
         )
         return [tuple(row) for row in rows]
 
@@ -253,7 +261,8 @@ class Reads:
         rows = await self._rows(
             "SELECT (SELECT count(*) FROM files), (SELECT count(*) FROM contents WHERE unused_since IS NULL),"
             " (SELECT count(*) FROM failures),"
-            " (SELECT count(*) FROM contents WHERE unused_since IS NULL AND text IS NOT NULL)"
+            " (SELECT count(*) FROM contents WHERE unused_since IS NULL AND text IS NOT NULL)",
+            whole=True,
         )
         return dict(zip(("files", "contents", "failures", "texts"), rows[0], strict=True))
 

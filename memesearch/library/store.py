@@ -31,8 +31,10 @@ NEVER = -(2**63)  # a time that no file has
 class Store(Reads):
     """The database. Create with `await Store.open(path)`; methods may be called from many tasks."""
 
-    def __init__(self, writer: aiosqlite.Connection, reader: aiosqlite.Connection) -> None:
-        super().__init__(reader)
+    def __init__(
+        self, writer: aiosqlite.Connection, reader: aiosqlite.Connection, patient: aiosqlite.Connection
+    ) -> None:
+        super().__init__(reader, patient)
         self._writer = writer
 
     @classmethod
@@ -40,14 +42,16 @@ class Store(Reads):
     async def open(cls, path: Path) -> AsyncIterator["Store"]:
         """Upgrade and open the database. Raises ConfigError when it cannot be used."""
         upgrade(path)
+        read_only = f"{path.absolute().as_uri()}?mode=ro"
         async with (
             aiosqlite.connect(path, isolation_level=None) as writer,
-            aiosqlite.connect(f"{path.absolute().as_uri()}?mode=ro", uri=True, isolation_level=None) as reader,
+            aiosqlite.connect(read_only, uri=True, isolation_level=None) as reader,
+            aiosqlite.connect(read_only, uri=True, isolation_level=None) as patient,
         ):
             await writer.execute("PRAGMA synchronous = NORMAL")
             await writer.execute("PRAGMA foreign_keys = ON")
             await writer.execute("PRAGMA busy_timeout = 10000")
-            store = cls(writer, reader)
+            store = cls(writer, reader, patient)
             await store.record_opening()
             yield store
 
