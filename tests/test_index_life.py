@@ -552,14 +552,14 @@ async def test_a_disk_that_is_full_while_the_index_is_sealed_and_merged_costs_no
         for turn in range(2):  # the first seals, the second seals and merges
             await life.add(store, named(f"a/{turn}", SEALED))
             await index.catch_up()
-            before, failed = used(disk), 0
+            failed = 0
             for number, free in enumerate(
                 [0, 4096, 20_000, 73_728, 77_824, 81_920, 100_000, 147_456, 155_648, 180_000, 184_320]
             ):
                 leave(disk, free)
+                before = used(disk)
                 try:
                     await asyncio.to_thread(index.vectors.maintain)
-                    before = used(disk)
                 except OSError:
                     failed += 1
                     assert used(disk) == before
