@@ -58,7 +58,7 @@ from memesearch.thumbs.folder import check
 from memesearch.thumbs.formats import chosen
 from memesearch.thumbs.stage import ThumbnailStage
 from memesearch.thumbs.thumbnailer import Thumbnailer
-from memesearch.web import errors_as_answers, run_program, same_origin, serve
+from memesearch.web import beside, errors_as_answers, run_program, same_origin, serve
 
 log = logging.getLogger("mse")
 SERVICE_SECONDS = 60  # how long `no_run_server` waits for an embedding service that is still starting
@@ -172,27 +172,17 @@ def make_app(config: MseConfig, library: Library, page: Path) -> web.Application
 async def background_work(app: web.Application) -> AsyncIterator[None]:
     """Index at start and after changes of the folder; make thumbnails and read texts whenever there is time."""
     library = app[LIBRARY]
-    tasks = [asyncio.create_task(work) for work in (keep_in_step(library), library.tend_index())]
+    work = [keep_in_step(library), library.tend_index()]
     if app[CONFIG].watch:
-        watch = FolderWatch(library.root, partial(library.reload, asked=False))
-        tasks.append(asyncio.create_task(watch.run()))
+        work.append(FolderWatch(library.root, partial(library.reload, asked=False)).run())
     if app[CONFIG].ocr:
-        tasks.append(asyncio.create_task(library.texts.run()))
+        work.append(library.texts.run())
     if STAGE in app:
-        tasks.append(asyncio.create_task(app[STAGE].run()))
-    for task in tasks:
-        task.add_done_callback(tell_of_crash)
-    yield
-    for task in tasks:
-        task.cancel()
-    await asyncio.gather(*tasks, return_exceptions=True)
+        work.append(app[STAGE].run())
+    async with beside(*work):
+        yield
     if STAGE in app:
         await app[STAGE].close()
-
-
-def tell_of_crash(task: "asyncio.Task[None]") -> None:
-    if not task.cancelled() and (error := task.exception()):
-        log.error("background work ended by an unexpected error", exc_info=error)
 
 
 async def index_once(library: Library) -> int:

@@ -45,6 +45,13 @@ def wait_for(condition: Callable[[], Any], seconds: float = 3600, pause: float =
     raise TimeoutError("the services did not get there")
 
 
+def import_seconds() -> float:
+    """What a start of `mse.py` takes at the least."""
+    started = time.perf_counter()
+    subprocess.run([sys.executable, "-c", "import mse"], cwd=PROJECT, check=True)
+    return time.perf_counter() - started
+
+
 @contextmanager
 def program(script: str, config: Path, url: str) -> Iterator["subprocess.Popen[bytes]"]:
     """One of the project's programs, healthy; stopped at the end."""

@@ -42,7 +42,8 @@ from memesearch.clip.client import ClipClient, as_bmp
 from memesearch.clip.loading import load_model
 from memesearch.clip.model import ClipModel, pick_device
 from memesearch.clip.precision import choose_precision, name_of
-from memesearch.library.decode_worker import Decoded, DecodeRequest, hash_bytes
+from memesearch.content_hash import hash_bytes
+from memesearch.library.decode_worker import Decoded, DecodeRequest
 from memesearch.library.ready import Prepared, Ready
 from memesearch.machine import usable_cores
 from memesearch.picture import Preprocessing

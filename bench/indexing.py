@@ -32,7 +32,8 @@ from memesearch import picture
 from memesearch.clip.loading import load_model
 from memesearch.clip.model import ClipModel, pick_device
 from memesearch.clip.precision import choose_precision, name_of
-from memesearch.library.decode_worker import Decoded, DecodeRequest, hash_bytes
+from memesearch.content_hash import hash_bytes
+from memesearch.library.decode_worker import Decoded, DecodeRequest
 from memesearch.machine import usable_cores
 from memesearch.workers import WorkerPool
 

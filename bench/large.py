@@ -10,7 +10,6 @@ same vectors in float32 on one core (a search).
 import argparse
 import json
 import statistics
-import subprocess
 import sys
 import tempfile
 import time
@@ -19,7 +18,7 @@ from typing import Any
 
 import faiss
 import numpy as np
-from common import PROJECT, backend, get_json, post_json, wait_for
+from common import backend, get_json, import_seconds, post_json, wait_for
 from stub_library import embedding_stub, fill_library
 from vectors import Distribution
 
@@ -31,12 +30,6 @@ PAUSE = 20.0  # seconds between looks at a program that builds, so that the look
 def anonymous_bytes(pid: int) -> int:
     lines = Path(f"/proc/{pid}/status").read_text().splitlines()
     return next(int(line.split()[1]) * 1024 for line in lines if line.startswith("RssAnon"))
-
-
-def import_seconds() -> float:
-    started = time.perf_counter()
-    subprocess.run([sys.executable, "-c", "import mse"], cwd=PROJECT, check=True)
-    return time.perf_counter() - started
 
 
 def ask(url: str, queries: np.ndarray, k: int) -> list[float]:

@@ -15,7 +15,7 @@ import tempfile
 import time
 from pathlib import Path
 
-from common import PROJECT, backend, get_json, wait_for
+from common import backend, get_json, import_seconds, wait_for
 from stub_library import embedding_stub, fill_library
 
 ROUNDS = 5
@@ -44,12 +44,6 @@ def bare_megabytes(pictures: int, dimensions: int) -> float:
         megabytes = resident_megabytes(process.pid)
         process.kill()
     return megabytes
-
-
-def import_seconds() -> float:
-    started = time.perf_counter()
-    subprocess.run([sys.executable, "-c", "import mse"], cwd=PROJECT, check=True)
-    return time.perf_counter() - started
 
 
 def main() -> int:

@@ -33,7 +33,7 @@ from PIL import Image
 
 sys.path.insert(0, str(PROJECT))
 from memesearch import picture
-from memesearch.library.decode_worker import hash_bytes
+from memesearch.content_hash import hash_bytes
 from memesearch.library.migrations import upgrade
 from memesearch.library.scan import CACHE_TAG, CACHE_TAG_NAME
 from memesearch.machine import usable_cores

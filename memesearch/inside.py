@@ -51,6 +51,25 @@ def find(root: Path, path: str, *allowed: Path) -> str:
     raise NotFound("there is no such file")
 
 
+def add_page(app: web.Application, folder: Path, name: str) -> None:
+    """Serve a built page of `folder` at the root, and what belongs to it."""
+
+    async def root(_request: web.Request) -> web.StreamResponse:
+        return page(folder, name)
+
+    app.router.add_get("/", root)
+    add_page_files(app, folder)
+
+
+def add_page_files(app: web.Application, folder: Path) -> None:
+    """Serve scripts, styles and icons of the built pages."""
+
+    async def page_file(request: web.Request) -> web.StreamResponse:
+        return send(folder, request.match_info["path"], PAGE_FILE)
+
+    app.router.add_get("/static/{path:.+}", page_file)
+
+
 def page(folder: Path, name: str) -> web.FileResponse:
     """A built page. Raises NotFound when it was not built."""
     if not (folder / name).is_file():

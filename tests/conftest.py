@@ -6,11 +6,14 @@ from pathlib import Path
 import pytest
 from browser import chromium
 from crawling import Collection
+from judging import Evaluation
 from playwright.sync_api import Browser
 from rater_library import rater, unit_vectors
 from rating_page import Open, pages
 from services import Program, clip_server, running
 from source_server import SourceServer, source_server
+
+from memesearch.library.pool import Pool, read_pool
 
 
 @pytest.fixture(scope="module")
@@ -54,3 +57,17 @@ def open_rater(browser: Browser, asking: Program) -> Iterator[Open]:
     """Opens its page, as often as a test likes."""
     with pages(browser, asking) as opened:
         yield opened
+
+
+@pytest.fixture(scope="module")
+def pool(library: Path) -> Pool:
+    """What the file's own `library`, the configuration of one, holds."""
+    return read_pool(library.parent / "images.db")
+
+
+@pytest.fixture
+def evaluation(tmp_path: Path, library: Path, pool: Pool) -> Iterator[Evaluation]:
+    program = Evaluation(tmp_path, library, pool)
+    yield program
+    if program.process is not None and program.process.poll() is None:
+        assert program.stop() == 0

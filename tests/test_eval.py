@@ -5,7 +5,6 @@ import json
 import sqlite3
 import subprocess
 import sys
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -15,7 +14,7 @@ from judging import SIMILARITY, Evaluation
 from launched import PROJECT
 from services import Program, clip_server, configure_pictures
 
-from memesearch.library.pool import Pool, read_pool
+from memesearch.library.pool import Pool
 from memesearch.rater.database import RaterDatabase
 from memesearch.rater.examples import read_examples
 from memesearch.taste.groups import near_duplicate_groups
@@ -33,19 +32,6 @@ def library(tmp_path_factory: pytest.TempPathFactory) -> Path:
     subprocess.run([sys.executable, str(PROJECT / "mse.py"), str(config)], check=True, capture_output=True)
     assert service.stop() == 0
     return config
-
-
-@pytest.fixture(scope="module")
-def pool(library: Path) -> Pool:
-    return read_pool(library.parent / "images.db")
-
-
-@pytest.fixture
-def evaluation(tmp_path: Path, library: Path, pool: Pool) -> Iterator[Evaluation]:
-    program = Evaluation(tmp_path, library, pool)
-    yield program
-    if program.process is not None and program.process.poll() is None:
-        assert program.stop() == 0
 
 
 def test_a_run_holds_pictures_at_random_and_from_every_height_none_of_them_labelled_or_twice(

@@ -13,8 +13,9 @@ from PIL import Image
 
 from memesearch import picture
 from memesearch.clip import load
+from memesearch.content_hash import hash_bytes
 from memesearch.errors import UnreadablePicture
-from memesearch.library.decode_worker import Decoded, DecodeRequest, hash_bytes
+from memesearch.library.decode_worker import Decoded, DecodeRequest
 from memesearch.library.scan import scan
 from memesearch.picture import Preprocessing
 from memesearch.workers import WorkerDied, WorkerPool

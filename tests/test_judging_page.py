@@ -11,8 +11,6 @@ from playwright.sync_api import Browser, Page, expect
 from rater_library import add_to_library, rater_config, unit_vectors
 from services import wait_for
 
-from memesearch.library.pool import Pool, read_pool
-
 pytestmark = WITH_CHROMIUM
 
 
@@ -23,19 +21,6 @@ def library(tmp_path_factory: pytest.TempPathFactory) -> Path:
     add_to_library(folder, unit_vectors(400))
     rater_config(folder)
     return folder / "rater_mse_config.json"
-
-
-@pytest.fixture(scope="module")
-def pool(library: Path) -> Pool:
-    return read_pool(library.parent / "images.db")
-
-
-@pytest.fixture
-def evaluation(tmp_path: Path, library: Path, pool: Pool) -> Iterator[Evaluation]:
-    program = Evaluation(tmp_path, library, pool)
-    yield program
-    if program.process is not None and program.process.poll() is None:
-        assert program.stop() == 0
 
 
 @pytest.fixture

@@ -12,7 +12,7 @@ from launched import PROJECT
 from PIL import Image, ImageDraw, ImageFont
 from services import draw
 
-from memesearch.library.decode_worker import hash_bytes
+from memesearch.content_hash import hash_bytes
 from memesearch.library.ocr_worker import ReadRequest, ReadText
 from memesearch.library.progress import Progress
 from memesearch.library.reading import TextReading

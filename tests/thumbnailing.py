@@ -12,7 +12,7 @@ import numpy as np
 from launched import PROJECT
 from PIL import Image
 
-from memesearch.library.decode_worker import hash_bytes
+from memesearch.content_hash import hash_bytes
 from memesearch.library.records import Content, FileStat
 from memesearch.library.store import Store
 from memesearch.thumbs.formats import BY_NAME, NAME, file_name, thumbnail_id

@@ -7,7 +7,7 @@ from aiohttp import web
 
 from memesearch.backend.parts import CONFIG, LIBRARY, PAGE
 from memesearch.errors import NotFound
-from memesearch.inside import PAGE_FILE, SAFE, content_type, find, send
+from memesearch.inside import SAFE, add_page_files, content_type, find, send
 from memesearch.library.library import Library
 from memesearch.thumbs.formats import NAME, thumbnail_id
 
@@ -38,10 +38,6 @@ async def thumbnail(request: web.Request) -> web.StreamResponse:
     return web.FileResponse(target, headers=headers)
 
 
-async def page_file(request: web.Request) -> web.StreamResponse:
-    return send(request.app[PAGE], request.match_info["path"], PAGE_FILE)
-
-
 async def check_source(library: Library, file: str, thumbnail_path: str) -> None:
     """Raises NotFound unless `file` is indexed as the picture of this thumbnail and has not been touched since."""
     known = await library.store.file_at(file)
@@ -60,4 +56,4 @@ async def check_source(library: Library, file: str, thumbnail_path: str) -> None
 def add_routes(app: web.Application) -> None:
     app.router.add_get("/pictures/{path:(?s:.+)}", picture)
     app.router.add_get("/thumbs/{path:.+}", thumbnail)
-    app.router.add_get("/static/{path:.+}", page_file)
+    add_page_files(app, app[PAGE])

@@ -15,7 +15,7 @@ from memesearch.clip.precision import name_of
 from memesearch.clip.service import Service
 from memesearch.config import ClipServerConfig
 from memesearch.errors import BadRequest, TooLarge, Unavailable, UnsupportedType
-from memesearch.web import decode_json, errors_as_answers
+from memesearch.web import beside, decode_json, errors_as_answers
 from memesearch.web import metrics as metrics_page
 from memesearch.wire import PixelHeader, Vectors
 
@@ -157,11 +157,8 @@ async def metrics_route(request: web.Request) -> web.Response:
 
 async def run(app: web.Application) -> AsyncIterator[None]:
     service = app[SERVICE]
-    tasks = [asyncio.create_task(service.warm_up()), asyncio.create_task(metrics.watch_busy(service.batcher))]
-    yield
-    for task in tasks:
-        task.cancel()
-    await asyncio.gather(*tasks, return_exceptions=True)
+    async with beside(service.warm_up(), metrics.watch_busy(service.batcher)):
+        yield
     service.batcher.close()
     for pool in service.decoders.values():
         await pool.close()

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import msgspec
 
+from memesearch.content_hash import hash_bytes
 from memesearch.crawl.check_worker import Checked
 from memesearch.crawl.post import CannotStore, Post, safe_name
 from memesearch.durable import synchronise, write_whole
@@ -14,7 +15,6 @@ from memesearch.errors import Unavailable
 from memesearch.file_lock import FileLock, Taken
 
 PART = ".crawl-part"
-HASH_BYTES = 16  # as the library's hashes of files
 
 
 class Meta(msgspec.Struct):
@@ -89,10 +89,6 @@ def key_at(path: Path) -> str | None:
         return msgspec.json.decode(path.read_bytes(), type=Keyed).key.partition("#")[0]
     except (OSError, msgspec.DecodeError):
         return None
-
-
-def hash_bytes(raw: bytes) -> bytes:
-    return hashlib.blake2b(raw, digest_size=HASH_BYTES).digest()
 
 
 def write(target: Path, raw: bytes) -> None:

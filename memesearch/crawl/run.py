@@ -12,9 +12,10 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 
+from memesearch.content_hash import hash_bytes
 from memesearch.crawl.check_worker import Checked, CheckRequest
 from memesearch.crawl.config import CrawlSettings
-from memesearch.crawl.files import Meta, Places, hash_bytes
+from memesearch.crawl.files import Meta, Places
 from memesearch.crawl.post import CannotStore, GivenUp, NotUnderstood, Page, Post, Refused
 from memesearch.crawl.records import Position, Records
 from memesearch.crawl.sources import Source, pages

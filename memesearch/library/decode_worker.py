@@ -3,7 +3,6 @@
 Runs as `python -m memesearch.library.decode_worker`, started by workers.py.
 """
 
-import hashlib
 import signal
 from pathlib import Path
 
@@ -12,6 +11,7 @@ import numpy as np
 from PIL import ExifTags, Image
 
 from memesearch import picture
+from memesearch.content_hash import hash_bytes
 from memesearch.errors import UnreadablePicture
 from memesearch.library.records import Content
 from memesearch.picture import Preprocessing
@@ -19,7 +19,6 @@ from memesearch.workers import answer_requests
 
 MEMORY_BYTES = 4 * 2**30
 MAX_FILE_BYTES = 500 * 2**20
-HASH_BYTES = 16
 QUARTER_TURNS = (5, 6, 7, 8)  # EXIF orientations; Pillow turns a TIFF, and its size, by itself
 
 
@@ -43,10 +42,6 @@ class Decoded(msgspec.Struct):
     lasting: bool = True
     content: Content | None = None
     frames: list[bytes] = []
-
-
-def hash_bytes(raw: bytes) -> bytes:
-    return hashlib.blake2b(raw, digest_size=HASH_BYTES).digest()
 
 
 def read_unchanged(path: str, digest: bytes) -> bytes | None:

@@ -7,7 +7,6 @@ by what waits for it. Killing any process loses at most the batches in flight.
 
 import asyncio
 import contextlib
-import hashlib
 import logging
 from collections.abc import Awaitable, Callable, Iterator
 from pathlib import Path
@@ -16,8 +15,9 @@ import msgspec
 
 from memesearch import wire
 from memesearch.clip.client import ClipClient, ModelChanged
+from memesearch.content_hash import hash_stream
 from memesearch.errors import BadRequest, MemeSearchError, Overloaded, Unavailable
-from memesearch.library.decode_worker import HASH_BYTES, MAX_FILE_BYTES, Decoded, DecodeRequest
+from memesearch.library.decode_worker import MAX_FILE_BYTES, Decoded, DecodeRequest
 from memesearch.library.old_vectors import OldVectors
 from memesearch.library.progress import Progress
 from memesearch.library.ready import Prepared, Ready
@@ -262,7 +262,7 @@ def hash_file(path: Path) -> bytes | None:
     if path.stat().st_size > MAX_FILE_BYTES:
         return None
     with path.open("rb") as file:
-        return hashlib.file_digest(file, lambda: hashlib.blake2b(digest_size=HASH_BYTES)).digest()
+        return hash_stream(file)
 
 
 def first_of(group: BaseExceptionGroup[BaseException]) -> BaseException:

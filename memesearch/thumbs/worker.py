@@ -12,8 +12,8 @@ from pathlib import Path
 import msgspec
 
 from memesearch import picture
+from memesearch.content_hash import hash_bytes
 from memesearch.errors import UnreadablePicture
-from memesearch.library.decode_worker import hash_bytes
 from memesearch.thumbs.formats import BY_NAME, Format, file_name, thumbnail_id
 from memesearch.thumbs.make import Source
 from memesearch.workers import answer_requests

@@ -11,15 +11,14 @@ from aiohttp import web
 from prometheus_client import Gauge
 
 from memesearch.errors import BadRequest, NotFound
-from memesearch.inside import PAGE_FILE, SAFE, content_type, page, send
+from memesearch.inside import SAFE, add_page, content_type, send
 from memesearch.rater.processing.desk import MAX_CARDS, Desk, Wish
 from memesearch.rater.processing.names import lies_inside
 from memesearch.rater.processing.standing import standing
 from memesearch.rater.processing.suggestions import folders, known_tags
-from memesearch.web import decode_json, errors_as_answers, metrics, same_origin
+from memesearch.web import beside, decode_json, errors_as_answers, metrics, same_origin
 
 DESK = web.AppKey("desk", Desk)
-PAGE = web.AppKey("page", Path)
 MAX_BODY_BYTES = 2**16
 COUNTS = [str(count) for count in range(1, MAX_CARDS + 1)]
 
@@ -49,10 +48,9 @@ class Undo(msgspec.Struct, forbid_unknown_fields=True):
 
 def make_app(desk: Desk, static: Path) -> web.Application:
     app = web.Application(client_max_size=MAX_BODY_BYTES, middlewares=[errors_as_answers, same_origin])
-    app[DESK], app[PAGE] = desk, static
+    app[DESK] = desk
     app.cleanup_ctx.append(tend)
-    app.router.add_get("/", index)
-    app.router.add_get("/static/{path:.+}", page_file)
+    add_page(app, static, "queue.html")
     app.router.add_get("/picture/{token}", picture)
     app.router.add_get("/api/next", next_pictures)
     app.router.add_get("/api/status", status)
@@ -67,18 +65,8 @@ def make_app(desk: Desk, static: Path) -> web.Application:
 async def tend(app: web.Application) -> AsyncIterator[None]:
     """Finish what a crash broke off before anything is shown, and go on tending."""
     await app[DESK].finish()
-    task = asyncio.create_task(app[DESK].tend())
-    yield
-    task.cancel()
-    await asyncio.gather(task, return_exceptions=True)
-
-
-async def index(request: web.Request) -> web.StreamResponse:
-    return page(request.app[PAGE], "queue.html")
-
-
-async def page_file(request: web.Request) -> web.StreamResponse:
-    return send(request.app[PAGE], request.match_info["path"], PAGE_FILE)
+    async with beside(app[DESK].tend()):
+        yield
 
 
 async def picture(request: web.Request) -> web.StreamResponse:

@@ -13,13 +13,12 @@ from aiohttp import web
 from prometheus_client import Counter, Gauge, Histogram
 
 from memesearch.errors import MemeSearchError
-from memesearch.inside import PAGE_FILE, SAFE, content_type, page, send
+from memesearch.inside import SAFE, add_page, content_type
 from memesearch.rater.rating.desk import SHOWN, Desk
-from memesearch.web import decode_json, errors_as_answers, metrics, same_origin
+from memesearch.web import beside, decode_json, errors_as_answers, metrics, same_origin
 
 log = logging.getLogger(__name__)
 DESK = web.AppKey("desk", Desk)
-PAGE = web.AppKey("page", Path)
 NEWS = web.AppKey("news", asyncio.Event)
 MAX_BODY_BYTES = 64 * 2**10
 WATCH_SECONDS = 3  # between two looks at the library while nobody answers
@@ -46,10 +45,9 @@ class Answer(msgspec.Struct, forbid_unknown_fields=True):
 
 def make_app(desk: Desk, static: Path) -> web.Application:
     app = web.Application(client_max_size=MAX_BODY_BYTES, middlewares=[errors_as_answers, same_origin])
-    app[DESK], app[PAGE], app[NEWS] = desk, static, asyncio.Event()
+    app[DESK], app[NEWS] = desk, asyncio.Event()
     app.cleanup_ctx.append(background_work)
-    app.router.add_get("/", root)
-    app.router.add_get("/static/{path:.+}", page_file)
+    add_page(app, static, "rate.html")
     app.router.add_get("/pictures/{path:(?s:.+)}", picture)
     app.router.add_get("/api/pair", pair)
     app.router.add_post("/api/answer", answer)
@@ -63,16 +61,8 @@ def make_app(desk: Desk, static: Path) -> web.Application:
 
 async def background_work(app: web.Application) -> AsyncIterator[None]:
     """Refits, one at a time, each to the newest labels."""
-    task = asyncio.create_task(follow(app[DESK], app[NEWS]))
-    task.add_done_callback(tell_of_crash)
-    yield
-    task.cancel()
-    await asyncio.gather(task, return_exceptions=True)
-
-
-def tell_of_crash(task: "asyncio.Task[None]") -> None:
-    if not task.cancelled() and (error := task.exception()):
-        log.error("the model is not refitted any more, because of an unexpected error", exc_info=error)
+    async with beside(follow(app[DESK], app[NEWS])):
+        yield
 
 
 async def follow(desk: Desk, news: asyncio.Event) -> None:
@@ -105,14 +95,6 @@ async def deck_of(desk: Desk) -> dict[str, Any]:
         await asyncio.to_thread(desk.fill)
         deck = await asyncio.to_thread(desk.deck)
     return deck
-
-
-async def root(request: web.Request) -> web.StreamResponse:
-    return page(request.app[PAGE], "rate.html")
-
-
-async def page_file(request: web.Request) -> web.StreamResponse:
-    return send(request.app[PAGE], request.match_info["path"], PAGE_FILE)
 
 
 async def picture(request: web.Request) -> web.StreamResponse:
