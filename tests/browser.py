@@ -6,7 +6,7 @@ from contextlib import contextmanager
 
 import pytest
 from launched import PROJECT
-from playwright.sync_api import Browser, sync_playwright
+from playwright.sync_api import Browser, Page, sync_playwright
 
 CHROMIUM = shutil.which("chromium")
 ARGUMENTS = [
@@ -29,3 +29,8 @@ def chromium() -> Iterator[Browser]:
         browser = playwright.chromium.launch(executable_path=CHROMIUM, args=ARGUMENTS)
         yield browser
         browser.close()
+
+
+def expect_no_sideways_scrolling(page: Page) -> None:
+    """Wait for it: a page that places its pictures itself does so in the frame after its width has changed."""
+    page.wait_for_function("document.documentElement.scrollWidth <= innerWidth", timeout=5000)

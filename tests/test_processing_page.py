@@ -6,7 +6,7 @@ from contextlib import closing
 from pathlib import Path
 
 import pytest
-from browser import AXE, needs
+from browser import AXE, expect_no_sideways_scrolling, needs
 from playwright.sync_api import Browser, Locator, Page, expect
 from queued import Desk
 from services import wait_for
@@ -226,5 +226,5 @@ def test_it_is_accessible_and_nothing_runs_over_the_side(
         page.wait_for_timeout(300)
         page.evaluate(AXE.read_text("utf-8"))
         assert page.evaluate("axe.run()")["violations"] == []
-    assert page.evaluate("document.documentElement.scrollWidth <= innerWidth")
+    expect_no_sideways_scrolling(page)
     page.close()

@@ -1,6 +1,6 @@
 """The rating page in real Chromium: keys, clicks and touches end up as answers, nobody waits, all can use it."""
 
-from browser import AXE, needs
+from browser import AXE, expect_no_sideways_scrolling, needs
 from playwright.sync_api import Page, expect
 from rater_library import name_of
 from rating import rows
@@ -40,7 +40,7 @@ def test_a_phone_shows_one_above_the_other_and_takes_touches(asking: Program, op
     sizes = [button.bounding_box() or {} for button in buttons.all()]
     assert all(size["width"] >= 44 and size["height"] >= 44 for size in sizes)
     assert max(size["y"] + size["height"] for size in sizes) <= 740
-    assert page.evaluate("document.documentElement.scrollWidth") <= 375
+    expect_no_sideways_scrolling(page)
     say(page, lambda: pair(page).get_by_test_id("first").tap())
     say(page, lambda: buttons.nth(4).tap())
     stored_is(asking, [("1", 1), ("2", 2)])
@@ -127,7 +127,7 @@ def test_axe_finds_nothing_in_both_themes_on_wide_and_narrow_screens(open_rater:
         page.emulate_media(color_scheme=scheme)  # type: ignore[arg-type]
         for width, height in ((1280, 800), (375, 740), (320, 640), (740, 360)):
             page.set_viewport_size({"width": width, "height": height})
-            assert page.evaluate("document.documentElement.scrollWidth") <= width
+            expect_no_sideways_scrolling(page)
             assert violations(page) == [], (scheme, width)
         page.keyboard.press("?")
         expect(page.get_by_test_id("key-sheet")).to_be_visible()

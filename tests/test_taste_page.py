@@ -7,7 +7,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from browser import AXE, needs
+from browser import AXE, expect_no_sideways_scrolling, needs
 from launched import free_port
 from memes import meme, things_of
 from playwright.sync_api import Browser, Page, expect
@@ -113,7 +113,7 @@ def test_the_bar_leads_to_the_views_that_are_configured(page: Page, library: Pro
         expect(page.get_by_test_id(f"view-{view}")).to_have_attribute("href", f"/{view}/")
     page.set_viewport_size({"width": 320, "height": 640})
     expect(page.get_by_test_id("view-queue")).to_be_visible()
-    assert page.evaluate("document.documentElement.scrollWidth <= innerWidth")
+    expect_no_sideways_scrolling(page)
 
 
 @pytest.mark.parametrize("width", [1280, 375])
