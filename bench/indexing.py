@@ -13,6 +13,7 @@ import argparse
 import asyncio
 import io
 import json
+import shutil
 import statistics
 import subprocess
 import sys
@@ -95,7 +96,7 @@ def plain_loop_rate(model: ClipModel, files: list[Path]) -> float:
 
 def indexing_rate(folder: Path, service: str, count: int) -> float:
     for old in folder.glob("library.db*"):
-        old.unlink()
+        shutil.rmtree(old) if old.is_dir() else old.unlink()
     started = time.perf_counter()
     with backend(folder, service, folder / "pictures") as (url, _):
         wait_for(lambda: get_json(url)["n_total"] == count)

@@ -15,9 +15,10 @@ from pathlib import Path
 import msgspec
 import numpy as np
 import pillow_heif
-from PIL import Image, ImageFile, ImageOps, UnidentifiedImageError
+from PIL import ExifTags, Image, ImageFile, ImageOps, UnidentifiedImageError
 
 from memesearch.errors import UnreadablePicture
+from memesearch.resize import resize
 from memesearch.wire import Interpolation, ResizeMode
 
 MAX_PIXELS = 120_000_000  # 360 MB as RGB; the largest phone cameras make 200 MP only in a special mode
@@ -83,7 +84,7 @@ def draft(image: Image.Image, want: Preprocessing) -> None:
 
 
 def to_rgb(image: Image.Image, convert: Callable[[Image.Image], Image.Image] | None = None) -> Image.Image:
-    """Decode, apply the EXIF orientation, and flatten to RGB on white.
+    """Decode, apply the EXIF orientation, and flatten to RGB on white; `image` itself where nothing is to be done.
 
     Args:
         convert: applied to the upright picture before it is flattened, for example to change its colour space.
@@ -94,7 +95,8 @@ def to_rgb(image: Image.Image, convert: Callable[[Image.Image], Image.Image] | N
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
             image.load()
-            upright = ImageOps.exif_transpose(image)
+            turned = image.getexif().get(ExifTags.Base.Orientation, 1) != 1
+            upright = ImageOps.exif_transpose(image) if turned else image  # it would copy what is upright
             return flatten(convert(upright) if convert else upright)
     except MemoryError as error:
         raise UnreadablePicture("needs more memory than a decoding worker may use") from error
@@ -138,7 +140,7 @@ def flatten(image: Image.Image) -> Image.Image:
 
 
 def fit(image: Image.Image, want: Preprocessing) -> Image.Image:
-    """Resize an RGB picture exactly as OpenCLIP's evaluation transform does for this model.
+    """Resize an RGB picture as OpenCLIP's evaluation transform does for this model; of `resize`'s exactness.
 
     Follows `open_clip.transform.image_transform`: `shortest` (resize the shorter side, centre crop),
     `squash` (ignore the aspect), `longest` (resize the longer side, pad with `fill_color`).
@@ -148,19 +150,19 @@ def fit(image: Image.Image, want: Preprocessing) -> Image.Image:
         return image
     resample = INTERPOLATIONS[want.interpolation]
     if want.resize_mode == "squash":
-        return image.resize(target, resample)
+        return resize(image, target, resample)
     if want.resize_mode == "longest":
         ratio = max(image.height / want.height, image.width / want.width)
-        scaled = image.resize((max(1, round(image.width / ratio)), max(1, round(image.height / ratio))), resample)
+        scaled = resize(image, (max(1, round(image.width / ratio)), max(1, round(image.height / ratio))), resample)
         return centre(scaled, target, want.fill_color)
     short = min(image.size)
     edge = min(target)
     if want.width == want.height:
         size = tuple(edge if side == short else int(edge * side / short) for side in image.size)
-        scaled = image.resize((size[0], size[1]), resample)
+        scaled = resize(image, (size[0], size[1]), resample)
     else:
         ratio = min(image.height / want.height, image.width / want.width)
-        scaled = image.resize((round(image.width / ratio), round(image.height / ratio)), resample)
+        scaled = resize(image, (round(image.width / ratio), round(image.height / ratio)), resample)
     return centre(scaled, target, want.fill_color)
 
 

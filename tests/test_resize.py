@@ -1,0 +1,71 @@
+"""Resizing against Pillow's own, from pictures of many kinds and sizes."""
+
+import numpy as np
+import pytest
+from PIL import Image, ImageDraw
+
+from memesearch.resize import resize
+
+BICUBIC, BILINEAR, NEAREST = Image.Resampling.BICUBIC, Image.Resampling.BILINEAR, Image.Resampling.NEAREST
+
+
+def noise(width: int, height: int) -> Image.Image:
+    return Image.fromarray(np.random.default_rng(width * height).integers(0, 256, (height, width, 3), dtype=np.uint8))
+
+
+def sharp(width: int, height: int) -> Image.Image:
+    """Only extreme values, with edges everywhere: what overshoots, and is cut, most."""
+    return noise(width, height).point(lambda value: 255 * (value > 127))
+
+
+def meme(width: int, height: int) -> Image.Image:
+    image = noise(7, 5).resize((width, height), BICUBIC)
+    ImageDraw.Draw(image).text((width / 8, height / 8), "ONE DOES NOT\nSIMPLY", "white", font_size=max(4, height / 6))
+    return image
+
+
+@pytest.mark.parametrize("kind", [noise, sharp, meme])
+@pytest.mark.parametrize("resample", [BICUBIC, BILINEAR])
+@pytest.mark.parametrize(
+    ("before", "after"),
+    [
+        ((640, 480), (298, 224)),
+        ((1080, 1080), (224, 224)),
+        ((300, 2000), (224, 1493)),
+        ((2000, 300), (384, 384)),
+        ((50, 400), (224, 224)),
+        ((223, 225), (224, 224)),
+        ((224, 500), (224, 224)),
+        ((1, 1), (224, 224)),
+        ((3000, 3), (7, 224)),
+        ((31, 20), (1, 1)),
+    ],
+)
+def test_values_are_pillows_but_for_the_last_rounding(
+    kind: type, resample: Image.Resampling, before: tuple[int, int], after: tuple[int, int]
+) -> None:
+    image = kind(*before)
+    ours = np.asarray(resize(image, after, resample), dtype=int)
+    theirs = np.asarray(image.resize(after, resample), dtype=int)
+    difference = ours - theirs
+    assert np.abs(difference).max() <= 2
+    assert (np.abs(difference) > 1).mean() <= 1e-3
+    assert (difference != 0).mean() <= 0.02
+
+
+def test_a_picture_of_the_wanted_size_and_the_original_stay_as_they_are() -> None:
+    image = noise(224, 224)
+    before = image.tobytes()
+    assert resize(image, (224, 224), BICUBIC).tobytes() == before
+    resize(image, (100, 50), BICUBIC)
+    assert image.tobytes() == before
+
+
+def test_choosing_the_nearest_pixel_is_pillows_own() -> None:
+    image = noise(300, 200)
+    assert resize(image, (96, 64), NEAREST) == image.resize((96, 64), NEAREST)
+
+
+def test_a_side_of_no_pixels_is_refused() -> None:
+    with pytest.raises(ValueError, match="must be > 0"):
+        resize(noise(300, 200), (224, 0), BICUBIC)
