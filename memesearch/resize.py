@@ -11,6 +11,7 @@ from PIL import Image
 FILTERS = {
     Image.Resampling.BICUBIC: vectorised.FilterType.catmull_rom,  # the cubic with a = -0.5, as Pillow's
     Image.Resampling.BILINEAR: vectorised.FilterType.bilinear,
+    Image.Resampling.LANCZOS: vectorised.FilterType.lanczos3,
 }
 OPTIONS = {
     resample: vectorised.ResizeOptions(resize_alg=vectorised.ResizeAlg.convolution(filtered), use_alpha=False)

@@ -6,7 +6,8 @@ from PIL import Image, ImageDraw
 
 from memesearch.resize import resize
 
-BICUBIC, BILINEAR, NEAREST = Image.Resampling.BICUBIC, Image.Resampling.BILINEAR, Image.Resampling.NEAREST
+BICUBIC, BILINEAR = Image.Resampling.BICUBIC, Image.Resampling.BILINEAR
+LANCZOS, NEAREST = Image.Resampling.LANCZOS, Image.Resampling.NEAREST
 
 
 def noise(width: int, height: int) -> Image.Image:
@@ -25,7 +26,7 @@ def meme(width: int, height: int) -> Image.Image:
 
 
 @pytest.mark.parametrize("kind", [noise, sharp, meme])
-@pytest.mark.parametrize("resample", [BICUBIC, BILINEAR])
+@pytest.mark.parametrize("resample", [BICUBIC, BILINEAR, LANCZOS])
 @pytest.mark.parametrize(
     ("before", "after"),
     [
@@ -50,7 +51,7 @@ def test_values_are_pillows_but_for_the_last_rounding(
     difference = ours - theirs
     assert np.abs(difference).max() <= 2
     assert (np.abs(difference) > 1).mean() <= 1e-3
-    assert (difference != 0).mean() <= 0.02
+    assert (difference != 0).mean() <= 0.03
 
 
 def test_a_picture_of_the_wanted_size_and_the_original_stay_as_they_are() -> None:

@@ -8,6 +8,7 @@ import numpy as np
 from PIL import Image, ImageCms
 
 from memesearch import picture
+from memesearch.resize import resize
 from memesearch.thumbs.formats import Format
 
 AVIF_SPEED = 6  # of 10; docs/benchmarks.md has the price and the quality
@@ -46,7 +47,7 @@ class Source:
         scale = min(1.0, box[0] / width, box[1] / height)
         size = max(1, round(width * scale)), max(1, round(height * scale))
         if size not in self._fitted:
-            self._fitted[size] = self._image.resize(size, Image.Resampling.LANCZOS, reducing_gap=3)
+            self._fitted[size] = resize(self._image, size, Image.Resampling.LANCZOS)
         return self._fitted[size]
 
 
