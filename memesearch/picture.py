@@ -154,25 +154,22 @@ def fit(image: Image.Image, want: Preprocessing) -> Image.Image:
     if want.resize_mode == "longest":
         ratio = max(image.height / want.height, image.width / want.width)
         scaled = resize(image, (max(1, round(image.width / ratio)), max(1, round(image.height / ratio))), resample)
-        return centre(scaled, target, want.fill_color)
+        return pad(scaled, target, want.fill_color)
     short = min(image.size)
     edge = min(target)
     if want.width == want.height:
-        size = tuple(edge if side == short else int(edge * side / short) for side in image.size)
-        scaled = resize(image, (size[0], size[1]), resample)
+        width, height = (edge if side == short else int(edge * side / short) for side in image.size)
     else:
         ratio = min(image.height / want.height, image.width / want.width)
-        scaled = resize(image, (round(image.width / ratio), round(image.height / ratio)), resample)
-    return centre(scaled, target, want.fill_color)
+        width, height = round(image.width / ratio), round(image.height / ratio)
+    left, top = offset(width, want.width), offset(height, want.height)
+    return resize(image, (width, height), resample, (left, top, left + want.width, top + want.height))
 
 
-def centre(image: Image.Image, target: tuple[int, int], fill: int) -> Image.Image:
-    """Crop or pad to `target` (width, height) around the centre."""
-    left, top = (offset(size, wanted) for size, wanted in zip(image.size, target, strict=True))
-    if left >= 0 and top >= 0:
-        return image.crop((left, top, left + target[0], top + target[1]))
+def pad(image: Image.Image, target: tuple[int, int], fill: int) -> Image.Image:
+    """Put into the centre of `target` (width, height), which is no smaller."""
     canvas = Image.new("RGB", target, (fill, fill, fill))
-    canvas.paste(image, (-left, -top))
+    canvas.paste(image, (-offset(image.width, target[0]), -offset(image.height, target[1])))
     return canvas
 
 

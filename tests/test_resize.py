@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 from PIL import Image, ImageDraw
 
+from memesearch.picture import Preprocessing, fit
 from memesearch.resize import resize
 
 BICUBIC, BILINEAR = Image.Resampling.BICUBIC, Image.Resampling.BILINEAR
@@ -70,3 +71,41 @@ def test_choosing_the_nearest_pixel_is_pillows_own() -> None:
 def test_a_side_of_no_pixels_is_refused() -> None:
     with pytest.raises(ValueError, match="must be > 0"):
         resize(noise(300, 200), (224, 0), BICUBIC)
+
+
+@pytest.mark.parametrize("resample", [BICUBIC, BILINEAR])
+@pytest.mark.parametrize(
+    ("before", "after", "window"),
+    [
+        ((640, 480), (298, 224), (37, 0, 261, 224)),
+        ((300, 2000), (224, 1493), (0, 634, 224, 858)),
+        ((1000, 97), (989, 96), (446, 0, 542, 96)),
+        ((50, 60), (224, 268), (0, 22, 224, 246)),
+        ((224, 500), (224, 500), (0, 138, 224, 362)),
+        ((31, 20), (7, 5), (6, 4, 7, 5)),
+    ],
+)
+def test_what_is_cut_out_is_as_if_cut_afterwards(
+    resample: Image.Resampling, before: tuple[int, int], after: tuple[int, int], window: tuple[int, int, int, int]
+) -> None:
+    image = noise(*before)
+    ours = np.asarray(resize(image, after, resample, window), dtype=int)
+    difference = ours - np.asarray(resize(image, after, resample).crop(window), dtype=int)
+    assert np.abs(difference).max() <= 1
+    assert (difference != 0).mean() <= 1e-3
+
+
+@pytest.mark.parametrize("length", [16_000, 1_000_000, 1_000_002])
+@pytest.mark.parametrize("upright", [False, True])
+def test_of_a_line_only_the_middle_is_enlarged(length: int, upright: bool) -> None:
+    """All of it, 224 pixels high, would have up to 50,000,000,000 pixels."""
+
+    def turned(image: Image.Image) -> Image.Image:
+        return image.transpose(Image.Transpose.TRANSPOSE) if upright else image
+
+    line, middle = noise(length, 1), length // 2
+    around = turned(line.crop((middle - 50, 0, middle + 50, 1)))
+    expected = np.asarray(fit(around, Preprocessing(224, 224)), dtype=int)
+    ours = np.asarray(fit(turned(line), Preprocessing(224, 224)), dtype=int)
+    assert ours.shape == (224, 224, 3)
+    assert np.abs(ours - expected).max() <= 1
