@@ -99,6 +99,14 @@ def test_transparency_becomes_white_and_animations_their_first_frame() -> None:
     assert near(colour(thumbnail(moving, GRID), 0.5, 0.5), (0, 255, 0))
 
 
+@pytest.mark.parametrize("name", [kind.name for kind in FORMATS])
+def test_what_follows_the_first_frame_changes_nothing(name: str) -> None:
+    frames = [noise(160, 120, seed) for seed in range(2)]
+    alone, moving = raw(frames[0], "TIFF"), raw(frames[0], "TIFF", save_all=True, append_images=frames[1:])
+    kind = BY_NAME[name]
+    assert Source(moving, [kind]).thumbnail(kind) == Source(alone, [kind]).thumbnail(kind)
+
+
 def swapped_profile() -> bytes:
     """An ICC profile whose red is sRGB's blue and the other way round."""
     plain = ImageCms.ImageCmsProfile(ImageCms.createProfile("sRGB")).tobytes()

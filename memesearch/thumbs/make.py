@@ -30,7 +30,8 @@ class Source:
         if all(kind.box for kind in kinds):
             widest = max((kind.box[0] for kind in kinds if kind.box), default=1)
             image.draft("RGB", (DRAFT * widest, DRAFT * widest))
-        self._image = picture.to_rgb(image, in_srgb)
+        rgb = picture.to_rgb(image, in_srgb)
+        self._image = rgb.copy() if rgb is image else rgb  # an opened file of several frames would be saved as such
         self._bytes = len(raw)
         self._fitted: dict[tuple[int, int], Image.Image] = {}
 
