@@ -21,6 +21,7 @@ from memesearch.machine import allow_many_connections
 
 log = logging.getLogger(__name__)
 READ_AHEAD_BYTES = 2**20  # of a request's body; more than aiohttp's 64 KiB, for large bodies cost fewer turns
+MOST_ARRIVING = 4096  # connections that may wait to be accepted; of more, Linux resets some after a minute
 Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
 B = TypeVar("B")
 C = TypeVar("C", bound=Config)
@@ -179,7 +180,7 @@ async def serve(app: web.Application, host: str, port: int, deadline: float = 5.
 
 
 async def listen(runner: web.AppRunner, host: str, port: int) -> web.TCPSite:
-    site = web.TCPSite(runner, host, port)
+    site = web.TCPSite(runner, host, port, backlog=MOST_ARRIVING)
     try:
         await site.start()
         return site

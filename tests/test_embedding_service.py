@@ -1,6 +1,7 @@
 """The embedding service at its limits: raw pixels, broken clients, overload, dying decoders, a clean stop."""
 
 import asyncio
+import contextlib
 import gzip
 import io
 import json
@@ -13,6 +14,7 @@ import subprocess
 import sys
 import time
 import urllib.error
+import urllib.parse
 import urllib.request
 import zlib
 from pathlib import Path
@@ -231,6 +233,24 @@ async def test_ten_thousand_requests_at_once_are_answered_or_told_to_come_back(t
     assert program.stop() == 0
     log = program.config.with_suffix(".log").read_text()
     assert 1 <= log.count("told to come back") < 10
+
+
+def test_connections_that_come_while_it_is_busy_are_kept(tmp_path: Path) -> None:
+    program = clip_server(tmp_path).start()
+    assert program.process is not None
+    address = urllib.parse.urlsplit(program.url)
+    with contextlib.ExitStack() as opened:
+        program.process.send_signal(signal.SIGSTOP)  # as busy as can be
+        opened.callback(program.process.send_signal, signal.SIGCONT)
+        arriving = []
+        for _ in range(1000):  # the system drops those that do not fit, and the connection is not made in time
+            arriving.append(opened.enter_context(socket.create_connection((address.hostname, address.port), 0.9)))
+            arriving[-1].settimeout(60)
+            arriving[-1].sendall(b"GET / HTTP/1.1\r\nHost: here\r\n\r\n")
+        program.process.send_signal(signal.SIGCONT)
+        for each in arriving:
+            assert each.recv(100).startswith(b"HTTP/1.1 204")
+    assert program.stop() == 0
 
 
 def children(program: Program) -> list[int]:
