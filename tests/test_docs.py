@@ -93,6 +93,14 @@ def test_the_readmes_first_two_commands_are_run_and_test() -> None:
     assert [line.split("#")[0].strip() for line in block[1].splitlines()] == ["make run", "make test"]
 
 
+def test_the_requirements_for_gpus_differ_in_faiss_alone() -> None:
+    usual, gpu = (
+        {line for line in (ROOT / name).read_text("utf-8").splitlines() if line and line[0] != "#"}
+        for name in ("requirements.txt", "requirements-gpu.txt")
+    )
+    assert sorted(line.split("==")[0] for line in usual ^ gpu) == ["faiss-cpu", "faiss-gpu-cu12"]
+
+
 @pytest.mark.parametrize("document", DOCUMENTS, ids=lambda path: path.name)
 def test_every_relative_link_leads_somewhere(document: Path) -> None:
     for target in re.findall(r"\]\(([^)#]+)[^)]*\)", document.read_text("utf-8")):
