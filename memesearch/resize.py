@@ -8,15 +8,19 @@ which was more than half of what decoding a picture cost.
 import math
 from typing import NamedTuple
 
-import cykooz_resizer as vectorised
 from PIL import Image
 
-FILTERS = {
-    Image.Resampling.BICUBIC: vectorised.FilterType.catmull_rom,  # the cubic with a = -0.5, as Pillow's
-    Image.Resampling.BILINEAR: vectorised.FilterType.bilinear,
-    Image.Resampling.LANCZOS: vectorised.FilterType.lanczos3,
-}
-RADIUS = 2  # of the wider of the two, in pixels of the smaller picture
+try:
+    import cykooz_resizer as vectorised
+except ImportError:  # Linux on ARM, for which there is no package: Pillow resizes, more slowly
+    FILTERS = {}
+else:
+    FILTERS = {
+        Image.Resampling.BICUBIC: vectorised.FilterType.catmull_rom,  # the cubic with a = -0.5, as Pillow's
+        Image.Resampling.BILINEAR: vectorised.FilterType.bilinear,
+        Image.Resampling.LANCZOS: vectorised.FilterType.lanczos3,
+    }
+RADIUS = 3  # of the widest of them, in pixels of the smaller picture
 # Where the library finds no memory it ends the process, and its weights are 40 bytes for each pixel of a side.
 LONGEST_SIDE = 1_000_000
 Window = tuple[int, int, int, int]

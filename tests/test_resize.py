@@ -1,7 +1,11 @@
 """Resizing against Pillow's own, from pictures of many kinds and sizes."""
 
+import subprocess
+import sys
+
 import numpy as np
 import pytest
+from launched import PROJECT
 from PIL import Image, ImageDraw
 
 from memesearch.picture import Preprocessing, fit
@@ -109,3 +113,18 @@ def test_of_a_line_only_the_middle_is_enlarged(length: int, upright: bool) -> No
     ours = np.asarray(fit(turned(line), Preprocessing(224, 224)), dtype=int)
     assert ours.shape == (224, 224, 3)
     assert np.abs(ours - expected).max() <= 1
+
+
+def test_where_there_is_no_package_for_the_machine_pillow_resizes() -> None:
+    program = """
+import sys
+sys.modules["cykooz_resizer"] = None  # as if it were not installed
+import numpy as np
+from PIL import Image
+from memesearch.picture import Preprocessing, fit
+image = Image.effect_noise((640, 481), 80).convert("RGB")
+ours = np.asarray(fit(image, Preprocessing(224, 224)), dtype=int)
+theirs = np.asarray(image.resize((298, 224), Image.Resampling.BICUBIC).crop((37, 0, 261, 224)), dtype=int)
+assert np.abs(ours - theirs).max() <= 1
+"""
+    subprocess.run([sys.executable, "-c", program], cwd=PROJECT, check=True)
