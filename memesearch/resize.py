@@ -12,7 +12,7 @@ from PIL import Image
 
 try:
     import cykooz_resizer as vectorised
-except ImportError:  # Linux on ARM, for which there is no package: Pillow resizes, more slowly
+except ModuleNotFoundError:  # Linux on ARM, for which there is no package: Pillow resizes, more slowly
     FILTERS = {}
 else:
     FILTERS = {

@@ -77,7 +77,7 @@ def test_a_side_of_no_pixels_is_refused() -> None:
         resize(noise(300, 200), (224, 0), BICUBIC)
 
 
-@pytest.mark.parametrize("resample", [BICUBIC, BILINEAR])
+@pytest.mark.parametrize("resample", [BICUBIC, BILINEAR, LANCZOS])
 @pytest.mark.parametrize(
     ("before", "after", "window"),
     [
