@@ -211,6 +211,14 @@ def test_the_sheet_of_keys_lists_them_and_switches_single_letters_off(page: Page
     expect(page.get_by_test_id("name")).not_to_be_focused()
 
 
+def test_a_sheet_longer_than_the_screen_opens_at_its_top(page: Page) -> None:
+    page.set_viewport_size({"width": 320, "height": 568})
+    page.keyboard.press("?")
+    sheet = page.get_by_test_id("key-sheet")
+    expect(sheet.get_by_role("button", name="Close")).to_be_focused()
+    expect(sheet.get_by_role("heading", name="Keys")).to_be_in_viewport(ratio=1)
+
+
 @pytest.mark.parametrize("scheme", ["light", "dark"])
 @pytest.mark.parametrize(("width", "height"), [(1280, 800), (390, 844), (320, 568)])
 def test_it_is_accessible_and_nothing_runs_over_the_side(
