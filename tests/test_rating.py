@@ -147,6 +147,15 @@ def test_the_model_follows_the_answers_and_the_panel_tells_how_well(program: Pro
     assert program.metric("rater_refit_seconds_count") >= 1
 
 
+def test_a_picture_that_was_taken_out_of_the_folder_is_not_shown_among_the_best(program: Program) -> None:
+    rate(program, 20)
+    best = [one["name"] for one in wait_for(lambda: program.get("api/status")["ranking"])["top"]]
+    (program.config.parent / "images" / best[0]).unlink()
+    ranking = program.get("api/status")["ranking"]["top"]
+    assert best[0] not in [one["name"] for one in ranking]
+    assert len(ranking) == len(best)
+
+
 def test_answers_without_sense_are_learnt_from_all_the_same(program: Program) -> None:
     cycle = [(name_of(one), name_of((one + 1) % 3)) for one in range(3)] * 4
     values = [(*pair, "1" if place % 3 else "2", place % 3) for place, pair in enumerate(cycle)]

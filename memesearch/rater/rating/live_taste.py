@@ -3,7 +3,9 @@ of the pictures moves."""
 
 import time
 from collections import deque
+from collections.abc import Callable
 from dataclasses import dataclass
+from itertools import islice
 from typing import Any
 
 import numpy as np
@@ -21,6 +23,7 @@ WINDOW = 100  # of the last answers that the accuracy is told of
 POINTS = 60  # of the curve of accuracy
 FIRST, SMOOTH = 10, 30  # answers in its first point, and in each later one
 TOP = 6
+LOOKED_AT = 100  # of the best, for those whose files are still there
 
 
 @dataclass(frozen=True)
@@ -76,18 +79,20 @@ class Movement:
         if known.scores is not None:
             self._past.append((known.answers, places(known.scores[: len(known.pool)])))
 
-    def now(self) -> dict[str, Any] | None:
-        """The best pictures and how far each rose; how well the order agrees with that of some answers ago."""
+    def now(self, there: Callable[[str], bool]) -> dict[str, Any] | None:
+        """The best pictures and how far each rose; how well the order agrees with that of some answers ago.
+
+        `there` tells whether a name still has its file: what was kept or discarded leaves the folder before it leaves
+        the pool.
+        """
         if not self._past or self._pool is None:
             return None
         answers, ranks = self._past[-1]
         before = next(((then, old) for then, old in reversed(self._past) if then <= answers - BACK), None)
-        best = np.argsort(ranks)[:TOP]
+        names = self._pool.names
+        best = islice((row for row in np.argsort(ranks)[:LOOKED_AT].tolist() if there(names[row])), TOP)
         return {
-            "top": [
-                {"name": self._pool.names[row], "rose": int(before[1][row] - ranks[row]) if before else None}
-                for row in best.tolist()
-            ],
+            "top": [{"name": names[row], "rose": int(before[1][row] - ranks[row]) if before else None} for row in best],
             "agreement": rank_correlation(before[1], ranks) if before else None,
             "back": answers - before[0] if before else None,
         }
