@@ -141,7 +141,7 @@ def test_indexing_waits_for_a_service_that_is_down_or_dies_and_loses_nothing(tmp
     assert program.get("api/failures")["total"] == 0
     flaky.stop()
     found = program.get("api/search?q=cat")
-    assert "does not answer" in found["notices"][0]
+    assert "does not answer (Connection refused)" in found["notices"][0]
     program.stop()
 
 

@@ -4,6 +4,7 @@ import asyncio
 import hashlib
 import io
 import logging
+import os
 from collections.abc import AsyncIterator, Callable
 from typing import Any
 
@@ -138,7 +139,7 @@ class ClipClient:
             ) as response:
                 raw = await response.read()
         except (aiohttp.ClientError, TimeoutError, OSError) as error:
-            self.problem = f"the embedding service at {self.url} does not answer ({error or 'time out'})"
+            self.problem = f"the embedding service at {self.url} does not answer ({reason(error)})"
             raise Unavailable(self.problem) from error
         if response.status == 200:
             self.problem = None
@@ -151,6 +152,16 @@ class ClipClient:
             raise Unavailable(self.problem)
         index = response.headers.get("X-Item-Index", "")
         raise BadRequest(f"the embedding service refused: {message}", int(index) if index.isdigit() else None)
+
+
+def reason(error: Exception) -> str:
+    """Why nothing came back, in the words of the system: aiohttp's name sockets and say "ssl" of plain HTTP."""
+    if isinstance(error, aiohttp.ClientConnectorError):
+        cause = error.os_error
+        if cause.errno and cause.errno > 0:  # below zero: of a name that has no address
+            return os.strerror(cause.errno)
+        return cause.strerror or str(cause)
+    return str(error) or "time out"
 
 
 def describe(raw: bytes, status: int) -> str:

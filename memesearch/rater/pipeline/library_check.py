@@ -11,6 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from memesearch import wire
+from memesearch.clip.client import reason
 from memesearch.errors import MemeSearchError, Unavailable, UnreadablePicture
 
 TIMEOUT = aiohttp.ClientTimeout(total=60, connect=5)
@@ -78,7 +79,7 @@ class LibraryCheck:
             ) as answer:
                 raw = await answer.read()
         except (aiohttp.ClientError, TimeoutError, OSError) as error:
-            raise Unavailable(f"the library's backend at {self.url} does not answer ({error or 'time out'})") from error
+            raise Unavailable(f"the library's backend at {self.url} does not answer ({reason(error)})") from error
         if answer.status in (400, 413, 422) and path == "" and not self.same_model:
             raise NotTaken(f"the library's backend does not take it: {sentence(raw, answer.status)}")
         if answer.status != 200:
