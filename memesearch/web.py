@@ -204,9 +204,11 @@ def run_program(
     `options` is what else the usage line offers.
     """
     logging.basicConfig(level=logging.INFO, stream=sys.stderr, format="%(asctime)s %(levelname)s %(name)s: %(message)s")
-    if len(argv) != 2:
-        print(f"usage: python {argv[0]} CONFIG.json{options}", file=sys.stderr)
-        return 2
+    asked = argv[1:] in (["-h"], ["--help"])
+    if asked or len(argv) != 2:
+        usage = f"usage: python {argv[0]} CONFIG.json{options}"
+        print(usage, file=sys.stdout if asked else sys.stderr)
+        return 0 if asked else 2
     signal.signal(signal.SIGTERM, end_at_once)
     try:
         config = load_config(argv[1], kind)

@@ -86,6 +86,14 @@ def test_a_program_without_a_config_says_how_it_is_used(script: str) -> None:
     assert refusal(script) == f"usage: python {PROJECT / script} CONFIG.json{options}"
 
 
+@pytest.mark.parametrize("script", ["mse.py", "thumbnailer.py", "meme-rater/crawler.py"])
+def test_a_program_asked_for_help_says_how_it_is_used_and_ends_well(script: str) -> None:
+    command = [sys.executable, str(PROJECT / script), "--help"]
+    ended = subprocess.run(command, capture_output=True, text=True, timeout=60, check=False)
+    assert (ended.returncode, ended.stderr) == (0, "")
+    assert ended.stdout.startswith(f"usage: python {PROJECT / script} CONFIG.json")
+
+
 @pytest.mark.parametrize(
     ("changes", "words"),
     [
