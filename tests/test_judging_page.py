@@ -31,6 +31,7 @@ def page(browser: Browser, evaluation: Evaluation) -> Iterator[Page]:
     context = browser.new_context(viewport={"width": 1280, "height": 800}, has_touch=True)
     page, problems = context.new_page(), []
     page.on("pageerror", lambda error: problems.append(str(error)))
+    page.on("console", lambda told: "Content Security Policy" in told.text and problems.append(told.text))
     page.goto(evaluation.url)
     wait_until_seen(page)
     yield page

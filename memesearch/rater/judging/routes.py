@@ -16,7 +16,7 @@ RUN = web.AppKey("run", str)
 PICTURES = web.AppKey("pictures", Path)
 PAGES = Path(__file__).parent / "pages"
 PAGE_FILES = ("judge.css", "judge.js")
-POLICY = "default-src 'self'; base-uri 'none'; form-action 'none'; frame-ancestors 'self'"
+POLICY = "default-src 'self'; img-src 'self' data:; base-uri 'none'; form-action 'none'; frame-ancestors 'self'"
 
 
 class Judgement(msgspec.Struct, forbid_unknown_fields=True):
