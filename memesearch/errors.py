@@ -1,5 +1,7 @@
 """The exceptions a program may show to its user; each says what is wrong and carries an HTTP status."""
 
+import os
+
 
 class MemeSearchError(Exception):
     """Base of all expected errors: its text is one sentence fit for a user."""
@@ -75,3 +77,10 @@ class NotEnoughLabels(MemeSearchError):
     """There are too few answers to learn from."""
 
     status = 409
+
+
+def system_reason(error: OSError) -> str:
+    """What the system says of `error`, where asyncio has put a sentence about sockets into its `strerror`."""
+    if error.errno and error.errno > 0:  # below zero: of a name that has no address
+        return os.strerror(error.errno)
+    return error.strerror or str(error)

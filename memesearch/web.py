@@ -2,6 +2,7 @@
 
 import asyncio
 import contextlib
+import errno
 import logging
 import os
 import signal
@@ -16,7 +17,7 @@ from prometheus_client import CONTENT_TYPE_LATEST, generate_latest
 
 from memesearch import wire
 from memesearch.config import Config, load_config
-from memesearch.errors import BadRequest, ConfigError, MemeSearchError
+from memesearch.errors import BadRequest, ConfigError, MemeSearchError, system_reason
 from memesearch.machine import allow_many_connections
 
 log = logging.getLogger(__name__)
@@ -185,9 +186,9 @@ async def listen(runner: web.AppRunner, host: str, port: int) -> web.TCPSite:
         await site.start()
         return site
     except OSError as error:
-        raise ConfigError(
-            f"cannot listen on {host}:{port}: {error.strerror}; choose another `port` or stop what uses it"
-        ) from error
+        in_use = error.errno == errno.EADDRINUSE
+        way_out = "choose another `port` or stop what uses it" if in_use else "choose another `host` or `port`"
+        raise ConfigError(f"cannot listen on {host}:{port}: {system_reason(error)}; {way_out}") from error
 
 
 def end_at_once(*_: Any) -> None:

@@ -114,8 +114,16 @@ def test_a_port_in_use_is_named(tmp_path: Path) -> None:
     with socket.create_server(("127.0.0.1", 0)) as other:
         port = other.getsockname()[1]
         sentence = reason("mse.py", config_file(tmp_path, port=port))
-    assert sentence.startswith(f"cannot listen on 127.0.0.1:{port}: ")
-    assert "choose another `port`" in sentence
+    way_out = "choose another `port` or stop what uses it"
+    assert sentence == f"cannot listen on 127.0.0.1:{port}: Address already in use; {way_out}"
+
+
+def test_an_address_of_another_machine_is_not_taken_for_a_port_in_use(tmp_path: Path) -> None:
+    port = free_port()
+    sentence = reason("mse.py", config_file(tmp_path, host="192.0.2.1", port=port))
+    assert sentence == (
+        f"cannot listen on 192.0.2.1:{port}: Cannot assign requested address; choose another `host` or `port`"
+    )
 
 
 @pytest.mark.parametrize("damage", ["open_clip_model.safetensors", "open_clip_config.json"])

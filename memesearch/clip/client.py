@@ -4,7 +4,6 @@ import asyncio
 import hashlib
 import io
 import logging
-import os
 from collections.abc import AsyncIterator, Callable
 from typing import Any
 
@@ -14,7 +13,7 @@ import numpy as np
 from PIL import Image
 
 from memesearch import wire
-from memesearch.errors import BadRequest, MemeSearchError, Overloaded, Unavailable
+from memesearch.errors import BadRequest, MemeSearchError, Overloaded, Unavailable, system_reason
 
 log = logging.getLogger(__name__)
 FIRST_PAUSE, LONGEST_PAUSE = 0.5, 15.0  # seconds between tries while the service is away
@@ -157,10 +156,7 @@ class ClipClient:
 def reason(error: Exception) -> str:
     """Why nothing came back, in the words of the system: aiohttp's name sockets and say "ssl" of plain HTTP."""
     if isinstance(error, aiohttp.ClientConnectorError):
-        cause = error.os_error
-        if cause.errno and cause.errno > 0:  # below zero: of a name that has no address
-            return os.strerror(cause.errno)
-        return cause.strerror or str(cause)
+        return system_reason(error.os_error)
     return str(error) or "time out"
 
 
