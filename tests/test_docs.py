@@ -87,6 +87,17 @@ def test_every_metric_of_the_rater_is_documented_under_the_name_it_has() -> None
             assert f"`{name}" in documented
 
 
+def test_alerts_ask_for_metrics_that_there_are() -> None:
+    alerts = (ROOT / "deploy/prometheus-alerts.yml").read_text("utf-8")
+    asked = {
+        name for line in re.findall(r"expr: (.*)", alerts) for name in re.findall(r"(?:meme|mse|modelserver)_\w+", line)
+    }
+    documented = "".join((ROOT / "docs" / name).read_text("utf-8") for name in ("operations.md", "memethresher.md"))
+    assert len(asked) > 6
+    for name in asked:
+        assert re.search(rf"`{name}[`{{]", documented), name
+
+
 def test_the_readmes_first_two_commands_are_run_and_test() -> None:
     block = re.search(r"```sh\n(.*?)```", (ROOT / "README.md").read_text("utf-8"), re.DOTALL)
     assert block is not None
