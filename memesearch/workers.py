@@ -9,6 +9,7 @@ import asyncio
 import contextlib
 import os
 import resource
+import signal
 import struct
 import sys
 from collections.abc import Callable
@@ -106,8 +107,9 @@ class WorkerPool:
 
     def _end(self, worker: asyncio.subprocess.Process) -> None:
         self._all.discard(worker)
-        with contextlib.suppress(ProcessLookupError):
-            worker.kill()
+        if worker.returncode is None:
+            with contextlib.suppress(ProcessLookupError):
+                os.kill(worker.pid, signal.SIGKILL)  # `kill` would reap it first, and asyncio miss it aloud
         burial = asyncio.create_task(bury(worker))
         self._burials.add(burial)
         burial.add_done_callback(self._burials.discard)
