@@ -157,10 +157,10 @@ def make_app(config: MseConfig, library: Library, page: Path) -> web.Application
             raise ConfigError(f"`predefined_embeddings` has a direction named {ME!r}, which `taste` brings; rename it")
         app[TASTE] = Taste(Path(config.taste))
     folder = Path(config.thumbnails) if config.thumbnails else None
-    if folder is not None and config.thumbnail_formats:
+    kinds = chosen(config.thumbnail_formats, "thumbnail_formats")
+    if folder is not None and kinds:
         check(folder, library.root)
-        kinds, workers = chosen(config.thumbnail_formats, "thumbnail_formats"), config.decode_workers or usable_cores()
-        thumbnailer = Thumbnailer(library.store, library.root, folder, kinds, workers)
+        thumbnailer = Thumbnailer(library.store, library.root, folder, kinds, config.decode_workers or usable_cores())
         app[STAGE] = ThumbnailStage(thumbnailer, library.indexing)
         library.news.append(app[STAGE].news)
     app.cleanup_ctx.append(background_work)

@@ -13,6 +13,7 @@ from urllib.parse import urlsplit
 import msgspec
 
 from memesearch.errors import ConfigError
+from memesearch.mistyped import with_way_out
 
 
 class Config(msgspec.Struct, kw_only=True, forbid_unknown_fields=True):
@@ -185,7 +186,7 @@ def load_config(path: str | Path, kind: type[C]) -> C:
     try:
         config = msgspec.json.decode(raw, type=kind)
     except msgspec.ValidationError as error:
-        raise ConfigError(f"{path}: {error}; docs/configuration.md lists the keys") from error
+        raise ConfigError(f"{path}: {with_way_out(str(error), kind)}; docs/configuration.md lists the keys") from error
     except (msgspec.DecodeError, UnicodeDecodeError) as error:
         raise ConfigError(f"{path}: is not valid JSON: {json_error(raw, error)}") from error
     config.resolve(path.parent)

@@ -19,6 +19,7 @@ from memesearch import wire
 from memesearch.config import Config, load_config
 from memesearch.errors import BadRequest, ConfigError, MemeSearchError, system_reason
 from memesearch.machine import allow_many_connections
+from memesearch.mistyped import with_way_out
 
 log = logging.getLogger(__name__)
 READ_AHEAD_BYTES = 2**20  # of a request's body; more than aiohttp's 64 KiB, for large bodies cost fewer turns
@@ -90,7 +91,7 @@ def decode_json(raw: bytes, kind: type[B]) -> B:
     try:
         return msgspec.json.decode(raw, type=kind)
     except msgspec.ValidationError as error:
-        raise BadRequest(f"the body is not what is expected here: {error}") from error
+        raise BadRequest(f"the body is not what is expected here: {with_way_out(str(error), kind)}") from error
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
         raise BadRequest(f"the body is not valid JSON: {error}") from error
 

@@ -11,7 +11,7 @@ ROOT = Path(__file__).resolve().parents[1]
 PACKAGE = ROOT / "memesearch"
 SMALL_PARTS = {
     "errors", "config", "machine", "seldom", "wire", "web", "picture", "workers", "admission", "bodies", "inside",
-    "durable", "file_lock", "content_hash", "resize",
+    "durable", "file_lock", "content_hash", "resize", "mistyped",
 }  # fmt: skip
 ALLOWED = {
     "clip": {"clip"},

@@ -63,6 +63,11 @@ def test_a_wrong_key_is_named_with_its_file(tmp_path: Path, changes: dict[str, A
     assert not (tmp_path / "library.db").exists()
 
 
+def test_an_unknown_kind_of_thumbnail_is_named_though_none_are_made(tmp_path: Path) -> None:
+    words = "`thumbnail_formats`: there is no format 'webp-401' of thumbnails; known are "
+    assert words in refusal("mse.py", config_file(tmp_path, thumbnail_formats=["webp-401"]))
+
+
 @pytest.mark.parametrize("raw", [b"", b'{"port": 1,}', b"port = 1707", b"\xff\xfe\x00", b'{"port": NaN}'])
 def test_a_config_that_is_not_json_is_named(tmp_path: Path, raw: bytes) -> None:
     config = tmp_path / "mse_config.json"
