@@ -37,6 +37,7 @@ FORMATS = (
     *("JPEG", "PNG", "GIF", "WEBP", "AVIF", "HEIF", "BMP", "DIB", "TIFF", "ICO", "TGA", "JPEG2000"),
     *("PPM", "QOI", "PCX", "ICNS", "DDS"),
 )
+JPEG_XL = (b"\xff\x0a", b"\x00\x00\x00\x0cJXL \r\n\x87\n")  # a bare codestream, and a container
 Image.MAX_IMAGE_PIXELS = None  # `check_size` below replaces Pillow's own limit, which only warns at first
 ImageFile.LOAD_TRUNCATED_IMAGES = False
 pillow_heif.register_heif_opener()
@@ -59,11 +60,20 @@ def open_picture(source: bytes | Path) -> Image.Image:
             warnings.simplefilter("ignore")
             image = Image.open(io.BytesIO(source) if isinstance(source, bytes) else source, formats=FORMATS)
     except UnidentifiedImageError as error:
-        raise UnreadablePicture("is not a picture in a known format") from error
+        raise UnreadablePicture(unknown_format(source)) from error
     except Exception as error:  # decoders raise whatever they like on hostile input
         raise UnreadablePicture(f"cannot be opened: {error}") from error
     check_size(image.size)
     return image
+
+
+def unknown_format(source: bytes | Path) -> str:
+    if isinstance(source, Path):
+        with source.open("rb") as file:
+            source = file.read(12)
+    if source.startswith(JPEG_XL):
+        return "is JPEG XL, which cannot be read yet"
+    return "is not a picture in a known format"
 
 
 def check_size(size: tuple[int, int]) -> None:

@@ -1,12 +1,14 @@
 """What the library says of a picture equals what a browser shows of it."""
 
 import io
+from pathlib import Path
 
 import pytest
 from PIL import Image
 
+from memesearch.errors import UnreadablePicture
 from memesearch.library.decode_worker import read_picture
-from memesearch.picture import Preprocessing
+from memesearch.picture import Preprocessing, open_picture
 
 WANT = Preprocessing(96, 96)
 
@@ -30,3 +32,12 @@ def test_animations_are_told_from_pictures_and_have_several_frames() -> None:
     decoded = read_picture(buffer.getvalue(), b"", WANT)
     assert decoded.content is not None
     assert (decoded.content.kind, decoded.content.frames, len(decoded.frames)) == ("animation", 10, 4)
+
+
+@pytest.mark.parametrize("start", [b"\xff\x0a\xba\x21", b"\x00\x00\x00\x0cJXL \r\n\x87\n\x00\x00"])
+def test_a_format_that_is_known_by_name_only_is_named(tmp_path: Path, start: bytes) -> None:
+    path = tmp_path / "picture.jxl"
+    path.write_bytes(start + bytes(100))
+    for source in (path, path.read_bytes()):
+        with pytest.raises(UnreadablePicture, match="is JPEG XL, which cannot be read yet"):
+            open_picture(source)
