@@ -211,12 +211,19 @@ def test_the_sheet_of_keys_lists_them_and_switches_single_letters_off(page: Page
     expect(page.get_by_test_id("name")).not_to_be_focused()
 
 
-def test_a_sheet_longer_than_the_screen_opens_at_its_top(page: Page) -> None:
+def test_a_sheet_longer_than_the_screen_opens_at_its_top_and_its_head_stays_in_view(page: Page) -> None:
     page.set_viewport_size({"width": 320, "height": 568})
     page.keyboard.press("?")
     sheet = page.get_by_test_id("key-sheet")
     expect(sheet.get_by_role("button", name="Close")).to_be_focused()
     expect(sheet.get_by_role("heading", name="Keys")).to_be_in_viewport(ratio=1)
+    assert sheet.evaluate("sheet => sheet.scrollTop") == 0
+    page.mouse.move(160, 300)
+    page.mouse.wheel(0, 5000)
+    expect(sheet.get_by_role("checkbox")).to_be_in_viewport(ratio=1)
+    expect(sheet.get_by_role("heading", name="Keys")).to_be_in_viewport(ratio=1)
+    sheet.get_by_role("button", name="Close").click()
+    expect(sheet).to_be_hidden()
 
 
 @pytest.mark.parametrize("scheme", ["light", "dark"])
