@@ -11,6 +11,13 @@ test("the slash leads to the box and the question mark to the list of keys", () 
   assert.equal(found(press("Digit7", "/", { shiftKey: true })), "focusBox");
 });
 
+test("a character goes before a key's place, whether or not Shift is told of", () => {
+  assert.equal(found(press("Slash", "?")), "showKeys");
+  assert.equal(found(press("", "?")), "showKeys");
+  assert.equal(found(press("Slash", "/", { shiftKey: true })), "focusBox");
+  assert.equal(found(press("Slash", "?"), { singleKeys: false }), null);
+});
+
 test("letters and signs do nothing while one types, or when they are switched off", () => {
   assert.equal(found(press("Slash", "/"), { typing: true, scope: "box" }), null);
   assert.equal(found(press("KeyM", "m"), { scope: "grid", singleKeys: false }), null);

@@ -27,3 +27,7 @@ test("single letters can be switched off, arrows stay", () => {
   assert.equal(action(press("KeyU", "u"), { singleKeys: false }), undefined);
   assert.equal(action(press("ArrowLeft", "ArrowLeft"), { singleKeys: false }), "discard");
 });
+
+test("the list of keys is a question mark wherever it lies, with Shift or without", () => {
+  for (const shiftKey of [true, false]) assert.equal(action(press("KeyN", "?", { shiftKey })), "keys");
+});

@@ -1,3 +1,5 @@
+import { pressed } from "./pressed.js";
+
 /**
  * Every key the page listens to, in one list: the handlers and the sheet of keys both read it.
  *
@@ -5,7 +7,7 @@
  * @typedef {object} Shortcut
  * @property {Scope} scope
  * @property {string[]} codes `event.code`, the place of a key whatever the keyboard's language
- * @property {string} [character] also accepted, since "/" lies elsewhere on many keyboards
+ * @property {string} [character] wherever it lies: "/" lies elsewhere on many keyboards
  * @property {boolean} [shift]
  * @property {boolean} [control]
  * @property {boolean} [single] one bare letter or sign, which people can switch off
@@ -40,7 +42,6 @@ export function findShortcut(event, { scope, typing, singleKeys }) {
     (s.scope === scope || (s.scope === "page" && scope !== "viewer")) &&
     Boolean(s.control) === control &&
     (!typing || s.scope === "box") &&
-    (!s.single || singleKeys) &&
-    (event.key === s.character || (s.codes.includes(event.code) && Boolean(s.shift) === event.shiftKey));
-  return SHORTCUTS.find(fits) ?? null;
+    (!s.single || singleKeys);
+  return pressed(SHORTCUTS.filter(fits), event);
 }

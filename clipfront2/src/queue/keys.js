@@ -1,9 +1,11 @@
+import { pressed } from "../lib/pressed.js";
+
 /**
  * Every key this page listens to; the handler and the sheet of keys both read it. Arrows say the same as a swipe.
  *
  * @typedef {object} Shortcut
  * @property {string[]} codes `event.code`, the place of a key whatever the keyboard's language
- * @property {string} [character] also accepted
+ * @property {string} [character] wherever it lies
  * @property {boolean} [control]
  * @property {boolean} [single] one bare letter or sign, which people can switch off
  * @property {string} shown
@@ -40,8 +42,6 @@ export function findShortcut(event, { typing, singleKeys }) {
   if (typing || event.altKey || event.repeat) return null;
   const control = event.ctrlKey || event.metaKey;
   const fits = (/** @type {Shortcut} */ shortcut) =>
-    Boolean(shortcut.control) === control &&
-    (!shortcut.single || singleKeys) &&
-    (event.key === shortcut.character || (shortcut.codes.includes(event.code) && !event.shiftKey));
-  return SHORTCUTS.find(fits) ?? null;
+    Boolean(shortcut.control) === control && (!shortcut.single || singleKeys);
+  return pressed(SHORTCUTS.filter(fits), event);
 }

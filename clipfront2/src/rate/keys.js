@@ -1,3 +1,5 @@
+import { pressed } from "../lib/pressed.js";
+
 /**
  * Every key of the page, in one list: the handler and the sheet of keys both read it. `code` is the place of a key,
  * whatever the keyboard's language.
@@ -29,8 +31,5 @@ export const KEYS = [
  */
 export function findKey(event, singleKeys) {
   if (event.altKey || event.ctrlKey || event.metaKey || event.repeat) return null;
-  const fits = (/** @type {Key} */ key) =>
-    (!key.single || singleKeys) &&
-    (event.key === key.character || (key.codes.includes(event.code) && Boolean(key.shift) === event.shiftKey));
-  return KEYS.find(fits) ?? null;
+  return pressed(KEYS.filter((key) => !key.single || singleKeys), event);
 }
