@@ -1,6 +1,6 @@
 import assert from "node:assert/strict";
 import { test } from "node:test";
-import { progressOf } from "../src/lib/progress.js";
+import { isAway, progressOf } from "../src/lib/progress.js";
 
 const QUIET = { state: "idle", done: 0, total: 0, rate: 0, seconds_left: null, message: null };
 
@@ -50,6 +50,7 @@ test("an embedding service that is away is more important than anything else", (
   }));
   assert.equal(progress?.mood, "held");
   assert.equal(progress?.detail, "No answer from port 1708.");
+  assert.deepEqual([isAway(status({})), isAway(null)], [false, false]);
 });
 
 test("work without an end yet has no share", () => {

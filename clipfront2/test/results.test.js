@@ -1,6 +1,6 @@
 import assert from "node:assert/strict";
 import { test } from "node:test";
-import { joinPages, MOST_RESULTS, nextPageSize, NO_ANSWER } from "../src/lib/results.js";
+import { joinPages, MOST_RESULTS, nextPageSize, NO_ANSWER, onlyWords } from "../src/lib/results.js";
 
 const page = (files, total, change = {}) => ({ results: files.map((file) => ({ file })), total, seconds: 0.5, notices: [], ...change });
 
@@ -27,4 +27,14 @@ test("an empty page ends the list", () => {
 test("time and notices are those of the first page", () => {
   const answer = joinPages(joinPages(NO_ANSWER, page(["a"], 2, { notices: ["Words only."] })), page(["b"], 2, { seconds: 9, notices: ["Other."] }));
   assert.deepEqual([answer.seconds, answer.notices], [0.5, ["Words only."]]);
+});
+
+test("only words were searched when a notice says so and nothing was found by its content", () => {
+  const words = [{ kind: "text", value: "cat", weight: 1 }];
+  const answer = (ranks, notices = ["Only words."]) => ({ ...page([], 0, { notices }), received: 0, results: ranks.map((vector_rank) => ({ vector_rank })) });
+  assert.equal(onlyWords(words, answer([])), true);
+  assert.equal(onlyWords(words, answer([null, null])), true);
+  assert.equal(onlyWords(words, answer([null, 2], ["Your taste was left out."])), false);
+  assert.equal(onlyWords(words, answer([], [])), false);
+  assert.equal(onlyWords([], answer([null], ["Your taste was left out."])), false);
 });

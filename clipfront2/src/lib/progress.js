@@ -45,13 +45,19 @@ function counting(title, work) {
 const saying = (title, detail, mood) => ({ title, detail, more: "", share: null, mood });
 
 /**
+ * Whether the embedding service is away.
+ * @param {Status | null} status
+ */
+export const isAway = (status) => status?.embedding_service?.state === "unreachable";
+
+/**
  * @param {Status | null} status
  * @returns {Progress | null} the one thing worth saying now, null when all is quiet
  */
 export function progressOf(status) {
   if (!status) return null;
   const { indexing, index, ocr, thumbnails, embedding_service: service } = status;
-  if (service?.state === "unreachable") {
+  if (isAway(status)) {
     return saying("Pictures cannot be understood right now", service.message ?? "The embedding service does not answer.", "held");
   }
   if (service?.state === "switching") return saying("Changing the model", service.message ?? "Searching goes on meanwhile.", "busy");

@@ -36,6 +36,18 @@ export const LARGEST_PAGE = 500;
 export const NO_ANSWER = { results: [], total: 0, received: 0, seconds: 0, notices: [] };
 
 /**
+ * Whether only words in pictures and names were searched for this query, which a notice of the answer says: what is found by
+ * its content has a rank for that, and such a search finds something wherever there is something.
+ * @param {import("./terms.js").Term[]} terms
+ * @param {Answer} answer
+ * @returns {boolean}
+ */
+export function onlyWords(terms, { notices, results }) {
+  const asked = terms.some((term) => term.kind === "text");
+  return asked && notices.length > 0 && results.every((result) => result.vector_rank == null);
+}
+
+/**
  * Pages grow as one scrolls on, so that the ten-thousandth result is some twenty requests away.
  * @param {number} received
  * @returns {number}

@@ -2,7 +2,7 @@
 import { tick } from "svelte";
 import { counted } from "../lib/format.js";
 import { Latest } from "../lib/latest.js";
-import { FIRST_PAGE, joinPages, LARGEST_PAGE, MOST_RESULTS, nextPageSize, NO_ANSWER } from "../lib/results.js";
+import { FIRST_PAGE, joinPages, LARGEST_PAGE, MOST_RESULTS, nextPageSize, NO_ANSWER, onlyWords } from "../lib/results.js";
 import { describeTerms } from "../lib/terms.js";
 import { writeUrl } from "../lib/url.js";
 import { Place } from "./place.js";
@@ -29,6 +29,9 @@ export class Search {
   moreError = $state("");
   announcement = $state("");
   complete = $derived(this.answer.received >= Math.min(this.answer.total, MOST_RESULTS));
+
+  /** What pictures show could not be searched, and a notice says why. */
+  onlyWords = $derived(onlyWords(this.answered ?? [], this.answer));
 
   #api;
   #place;

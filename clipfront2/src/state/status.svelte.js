@@ -1,4 +1,4 @@
-import { progressOf } from "../lib/progress.js";
+import { isAway, progressOf } from "../lib/progress.js";
 
 const BUSY = 2000;
 const QUIET = 15000;
@@ -9,6 +9,8 @@ export class StatusWatch {
   /** @type {import("../lib/progress.js").Status | null} */
   now = $state.raw(null);
   progress = $derived(progressOf(this.now));
+  /** The progress tells of an embedding service that is away. */
+  away = $derived(isAway(this.now));
   /** What the page has on offer is known, or was waited for long enough: what is laid out now stays in its place. */
   settled = $state(false);
   #api;
