@@ -72,6 +72,18 @@ def test_more_like_this_puts_the_picture_itself_first(page: Page) -> None:
     expect(tiles(page).first).to_have_attribute("data-file", file or "")
 
 
+def test_the_large_view_says_by_what_a_picture_was_found_and_shows_no_score(page: Page, address: str) -> None:
+    large = page.get_by_test_id("lightbox")
+    tiles(page).first.click()
+    expect(large).to_contain_text("Size")
+    expect(large.get_by_test_id("found-by")).to_have_count(0)
+    page.keyboard.press("Escape")
+    search(page, address, "penguin")
+    tiles(page).first.click()
+    expect(large.get_by_test_id("found-by")).to_contain_text("what it shows (place 1)")
+    expect(large).not_to_contain_text(re.compile("score|0\\.0", re.IGNORECASE))
+
+
 def test_an_uploaded_picture_becomes_a_term_that_survives_a_reload(page: Page, address: str, tmp_path: Path) -> None:
     file = first_file(page) or ""
     picture = page.request.get(f"{address}pictures/{file}").body()

@@ -95,7 +95,7 @@ def test_results_are_sorted_by_the_taste_and_say_how_probably_they_are_kept(page
     page.get_by_test_id("taste-sort").check()
     expect_first(page, library, {"terms": [{"text": "something to eat"}], "sort": "taste"})
     expect(page).to_have_url(re.compile(r"\?q=something\+to\+eat&sort=me$"))
-    expect(page.get_by_test_id("score").first).to_have_text(re.compile(r"^\d+ % keep$"))
+    expect(page.get_by_test_id("tile-keep").first).to_have_text(re.compile(r"^\d+ % keep$"))
     page.get_by_test_id("taste-sort").uncheck()
     expect_first(page, library, {"terms": [{"text": "something to eat"}]})
 

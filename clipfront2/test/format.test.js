@@ -41,11 +41,6 @@ test("only a plain colour gets into a style", () => {
   for (const colour of [null, undefined, "red", "#abc", "#aabbcc;background:url(x)", 5]) assert.equal(format.safeColour(colour), null);
 });
 
-test("a score that is none is left out", () => {
-  assert.equal(format.scoreText(0.31249), "0.312");
-  for (const score of [null, undefined, NaN]) assert.equal(format.scoreText(score), "");
-});
-
 test("what a server says becomes a sentence", () => {
   assert.equal(format.asSentence("the disk is full"), "The disk is full.");
   assert.equal(format.asSentence("Try again!"), "Try again!");

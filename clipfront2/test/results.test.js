@@ -1,6 +1,6 @@
 import assert from "node:assert/strict";
 import { test } from "node:test";
-import { joinPages, MOST_RESULTS, nextPageSize, NO_ANSWER, onlyWords } from "../src/lib/results.js";
+import { foundBy, joinPages, MOST_RESULTS, nextPageSize, NO_ANSWER, onlyWords } from "../src/lib/results.js";
 
 const page = (files, total, change = {}) => ({ results: files.map((file) => ({ file })), total, seconds: 0.5, notices: [], ...change });
 
@@ -37,4 +37,11 @@ test("only words were searched when a notice says so and nothing was found by it
   assert.equal(onlyWords(words, answer([null, 2], ["Your taste was left out."])), false);
   assert.equal(onlyWords(words, answer([], [])), false);
   assert.equal(onlyWords([], answer([null], ["Your taste was left out."])), false);
+});
+
+test("why a picture was found is told with the better place first, and not of the newest ones", () => {
+  assert.deepEqual(foundBy({ vector_rank: 1200, text_rank: 2 }), ["its words (place 2)", "what it shows (place 1,200)"]);
+  assert.deepEqual(foundBy({ vector_rank: 1, text_rank: 2 }), ["what it shows (place 1)", "its words (place 2)"]);
+  assert.deepEqual(foundBy({ vector_rank: null, text_rank: 1 }), ["its words (place 1)"]);
+  assert.deepEqual(foundBy({ vector_rank: null, text_rank: null }), []);
 });

@@ -58,11 +58,6 @@ export function folderName(path) {
   return path.slice(0, Math.max(0, path.lastIndexOf("/")));
 }
 
-/** @param {number | null | undefined} score */
-export function scoreText(score) {
-  return typeof score === "number" && Number.isFinite(score) ? score.toFixed(3) : "";
-}
-
 /** @param {number | null | undefined} keep probability */
 export function keepText(keep) {
   return typeof keep === "number" && Number.isFinite(keep) ? `${Math.round(keep * 100)} % keep` : "";

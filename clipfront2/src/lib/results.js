@@ -26,6 +26,7 @@
  *
  * @typedef {Page & {received: number}} Answer `received` counts what came, `results` what is shown
  */
+import { count } from "./format.js";
 
 /** More tiles than this, and browsers run into the greatest height that a page can have. */
 export const MOST_RESULTS = 20000;
@@ -45,6 +46,20 @@ export const NO_ANSWER = { results: [], total: 0, received: 0, seconds: 0, notic
 export function onlyWords(terms, { notices, results }) {
   const asked = terms.some((term) => term.kind === "text");
   return asked && notices.length > 0 && results.every((result) => result.vector_rank == null);
+}
+
+/**
+ * Why a picture was found, in words: what it shows and the words in it or in its name are searched side by side.
+ * @param {{vector_rank: number | null, text_rank: number | null}} result
+ * @returns {string[]} the better place first
+ */
+export function foundBy({ vector_rank, text_rank }) {
+  /** @type {[string, number | null][]} */
+  const ways = [["its words", text_rank], ["what it shows", vector_rank]];
+  return ways
+    .filter(([, place]) => place != null)
+    .sort(([, one], [, other]) => Number(one) - Number(other))
+    .map(([way, place]) => `${way} (place ${count(Number(place))})`);
 }
 
 /**
