@@ -31,6 +31,14 @@ def pages(browser: Browser, program: Program) -> Iterator[Open]:
     assert problems == []
 
 
+def expect_the_bar_of_a_phone(page: Page, view: str) -> None:
+    """It has the view's name, and one height whatever the view."""
+    for width, height in ((375, 740), (320, 640)):
+        page.set_viewport_size({"width": width, "height": height})
+        expect(page.locator(".view-bar").get_by_text(view, exact=True)).to_be_visible()
+        assert (page.locator(".view-bar").bounding_box() or {})["height"] == 56
+
+
 def pair(page: Page) -> Locator:
     return page.get_by_test_id("pair")
 

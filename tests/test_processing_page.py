@@ -9,6 +9,7 @@ import pytest
 from browser import AXE, expect_no_sideways_scrolling, needs
 from playwright.sync_api import Browser, Locator, Page, expect
 from queued import Desk
+from rating_page import expect_the_bar_of_a_phone
 from services import wait_for
 
 pytestmark = needs("queue.html")
@@ -60,6 +61,12 @@ def test_arrow_keys_keep_discard_and_put_off_and_u_takes_back(page: Page, desk: 
     expect(said(page)).to_have_text("Taken back")
     assert desk.files() == {f"images/ab/{seed}.png" for seed in range(6)}
     assert desk.rows("SELECT * FROM decisions") == []
+
+
+def test_a_phone_shows_the_views_name_in_a_bar_as_high_as_the_others(page: Page) -> None:
+    expect(page.get_by_test_id("standing")).to_be_visible()
+    expect_the_bar_of_a_phone(page, "Queue")
+    expect(page.get_by_test_id("standing")).to_be_in_viewport(ratio=1)
 
 
 def test_a_tall_picture_is_shown_whole(browser: Browser, tmp_path: Path) -> None:

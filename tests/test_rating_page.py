@@ -4,7 +4,7 @@ from browser import AXE, expect_no_sideways_scrolling, needs
 from playwright.sync_api import Page, expect
 from rater_library import name_of
 from rating import rows
-from rating_page import Open, pair, say, stored, stored_is, token
+from rating_page import Open, expect_the_bar_of_a_phone, pair, say, stored, stored_is, token
 from services import Program
 
 pytestmark = needs("rate.html")
@@ -41,6 +41,7 @@ def test_a_phone_shows_one_above_the_other_and_takes_touches(asking: Program, op
     assert all(size["width"] >= 44 and size["height"] >= 44 for size in sizes)
     assert max(size["y"] + size["height"] for size in sizes) <= 740
     expect_no_sideways_scrolling(page)
+    expect_the_bar_of_a_phone(page, "Rate")
     say(page, lambda: pair(page).get_by_test_id("first").tap())
     say(page, lambda: buttons.nth(4).tap())
     stored_is(asking, [("1", 1), ("2", 2)])
