@@ -5,7 +5,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from browser import needs
+from browser import expect_no_sideways_scrolling, needs
 from launched import get_json, launched, wait_until_indexed
 from playwright.sync_api import Browser, Page, expect
 from services import wait_for
@@ -96,6 +96,11 @@ def test_an_uploaded_picture_becomes_a_term_that_survives_a_reload(page: Page, a
     page.reload()
     expect(page.get_by_test_id("term-chip")).to_have_count(1)
     expect(tiles(page).first).to_have_attribute("data-file", file)
+    page.set_viewport_size({"width": 320, "height": 640})
+    label = page.get_by_test_id("term-chip").get_by_text("Your image")
+    assert label.evaluate("label => label.scrollWidth <= label.clientWidth"), "the chip's name is cut on a phone"
+    expect_no_sideways_scrolling(page)
+    page.set_viewport_size({"width": 1280, "height": 800})
 
 
 def test_scrolling_loads_more_and_keeps_the_document_small(page: Page) -> None:
