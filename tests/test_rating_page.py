@@ -99,7 +99,7 @@ def test_a_key_held_down_and_keys_with_control_answer_nothing(asking: Program, o
     page.keyboard.press("?")
     expect(page.get_by_test_id("key-sheet")).to_be_visible()
     page.keyboard.press("1")
-    page.get_by_label("Listen to single letters and signs").uncheck()
+    page.get_by_label("Single-key shortcuts").uncheck()
     page.keyboard.press("Escape")
     expect(page.get_by_test_id("key-sheet")).to_be_hidden()
     page.keyboard.press("1")
