@@ -1,7 +1,7 @@
 import assert from "node:assert/strict";
 import { test } from "node:test";
 import { makeRateApi } from "../src/rate/api.js";
-import { GRADES, linePoints, movement, spoken } from "../src/rate/grades.js";
+import { change, GRADES, linePoints, movement, spoken } from "../src/rate/grades.js";
 import { findKey, KEYS } from "../src/rate/keys.js";
 import { Outbox } from "../src/rate/outbox.js";
 
@@ -62,6 +62,9 @@ test("what is told goes to an address below the page's own", async () => {
 
 test("answers, movements and the curve are said and drawn", () => {
   assert.deepEqual([2, 0, -1].map(spoken), ["Much better: first picture", "Equal", "Better: second picture"]);
+  assert.deepEqual([1, 0.98, 0.97, 0.9, 0.89, -1].map(change), [
+    "hardly changed", "hardly changed", "changed a little", "changed a little", "changed a lot", "changed a lot",
+  ]);
   assert.deepEqual([3, 0, null, -2].map(movement), ["▲ 3", "", "", "▼ 2"]);
   assert.equal(linePoints([1, 0.3, 0.1], 100, 10), "0.0,0.0 50.0,10.0 100.0,10.0");
   assert.equal(linePoints([1], 100, 10), "0.0,0.0 100.0,0.0");

@@ -22,6 +22,15 @@ export function movement(rose) {
   return rose > 0 ? `▲ ${rose}` : `▼ ${-rose}`;
 }
 
+/**
+ * How much an order changed, for people who wonder whether further answers still tell something.
+ * @param {number} agreement Spearman's correlation of the order with what it was
+ */
+export function change(agreement) {
+  if (agreement >= 0.98) return "hardly changed";
+  return agreement >= 0.9 ? "changed a little" : "changed a lot";
+}
+
 /** @param {number} share */
 export function percent(share) {
   return Math.round(share * 100);
