@@ -57,6 +57,19 @@ def test_a_typed_thought_shows_the_backends_best_picture_first_and_stands_in_the
     expect(page).to_have_url(re.compile(r"\?q=penguin"))
 
 
+def test_the_demo_model_says_once_that_it_knows_no_photos(page: Page) -> None:
+    note = page.get_by_test_id("demo-note")
+    expect(note).to_contain_text("knows drawings, not photos")
+    for width in (375, 320, 1280):
+        page.set_viewport_size({"width": width, "height": 800})
+        expect_no_sideways_scrolling(page)
+    note.get_by_role("button", name="Do not say this again").click()
+    expect(note).to_have_count(0)
+    page.reload()
+    expect(tiles(page).first).to_be_visible()
+    expect(note).to_have_count(0)
+
+
 def test_an_address_with_a_query_shows_its_results_and_back_returns(page: Page, address: str) -> None:
     page.goto(address + "?q=guitar")
     best = get_json(f"{address}api/search?q=guitar&k=1")["results"][0]["file"]

@@ -27,6 +27,7 @@ export class Settings {
   #chosen = $state(recall("theme"));
   #systemDark = $state(systemDark.matches);
   #singleKeys = $state(recall("single-keys") !== "off");
+  #demoKnown = $state(recall("demo-note") === "off");
   /** Until a theme is chosen here the system's is followed. */
   dark = $derived(this.#chosen === "dark" || (this.#chosen !== "light" && this.#systemDark));
 
@@ -47,5 +48,15 @@ export class Settings {
   set singleKeys(on) {
     this.#singleKeys = on;
     remember("single-keys", on ? "on" : "off");
+  }
+
+  /** The person knows that the demo model is one. */
+  get demoKnown() {
+    return this.#demoKnown;
+  }
+
+  set demoKnown(known) {
+    this.#demoKnown = known;
+    remember("demo-note", known ? "off" : "on");
   }
 }
