@@ -3,6 +3,7 @@
 import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager
+from typing import Any
 
 import pytest
 from launched import PROJECT
@@ -29,6 +30,24 @@ def chromium() -> Iterator[Browser]:
         browser = playwright.chromium.launch(executable_path=CHROMIUM, args=ARGUMENTS)
         yield browser
         browser.close()
+
+
+def script_errors(page: Page) -> list[str]:
+    """What goes wrong in the page's scripts from now on is added to this list."""
+    errors: list[str] = []
+    page.on("pageerror", lambda error: errors.append(str(error)))
+    return errors
+
+
+@contextmanager
+def opened(browser: Browser, address: str, **settings: Any) -> Iterator[Page]:
+    """The page at an address, 1280x800; at the end no script of it may have gone wrong."""
+    page = browser.new_page(viewport={"width": 1280, "height": 800}, **settings)
+    errors = script_errors(page)
+    page.goto(address)
+    yield page
+    page.close()
+    assert errors == []
 
 
 def expect_no_sideways_scrolling(page: Page) -> None:

@@ -5,7 +5,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from browser import AXE, WITH_CHROMIUM
+from browser import AXE, WITH_CHROMIUM, script_errors
 from judging import Evaluation
 from playwright.sync_api import Browser, Page, expect
 from rater_library import add_to_library, rater_config, unit_vectors
@@ -29,8 +29,8 @@ def page(browser: Browser, evaluation: Evaluation) -> Iterator[Page]:
     evaluation.succeed("make", "--run", "r", "--per-group", "1", "--random", "12")
     evaluation.serve()
     context = browser.new_context(viewport={"width": 1280, "height": 800}, has_touch=True)
-    page, problems = context.new_page(), []
-    page.on("pageerror", lambda error: problems.append(str(error)))
+    page = context.new_page()
+    problems = script_errors(page)
     page.on("console", lambda told: "Content Security Policy" in told.text and problems.append(told.text))
     page.goto(evaluation.url)
     wait_until_seen(page)

@@ -5,7 +5,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from browser import expect_no_sideways_scrolling, needs
+from browser import expect_no_sideways_scrolling, needs, script_errors
 from launched import get_json, launched, wait_until_indexed
 from playwright.sync_api import Browser, Page, expect
 from services import wait_for
@@ -27,13 +27,12 @@ def open_page(browser: Browser) -> Page:
 
 @pytest.fixture
 def page(open_page: Page, address: str) -> Iterator[Page]:
-    problems: list[str] = []
-    open_page.on("pageerror", lambda error: problems.append(str(error)))
+    errors = script_errors(open_page)
     open_page.goto("about:blank")
     open_page.goto(address)
     expect(tiles(open_page).first).to_be_visible()
     yield open_page
-    assert problems == []
+    assert errors == []
 
 
 def tiles(page: Page):  # type: ignore[no-untyped-def]

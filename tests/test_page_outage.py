@@ -3,7 +3,7 @@
 from collections.abc import Iterator
 
 import pytest
-from browser import expect_no_sideways_scrolling, needs
+from browser import expect_no_sideways_scrolling, needs, opened
 from playwright.sync_api import Browser, Page, expect
 from services import Program, backend, clip_server, draw, running, wait_for, wait_until_idle
 
@@ -26,14 +26,9 @@ def library(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Program]:
 
 @pytest.fixture
 def page(browser: Browser, library: Program) -> Iterator[Page]:
-    page = browser.new_page(viewport={"width": 1280, "height": 800})
-    problems: list[str] = []
-    page.on("pageerror", lambda error: problems.append(str(error)))
-    page.goto(library.url)
-    expect(page.get_by_test_id("tile").first).to_be_visible()
-    yield page
-    page.close()
-    assert problems == []
+    with opened(browser, library.url) as page:
+        expect(page.get_by_test_id("tile").first).to_be_visible()
+        yield page
 
 
 def test_an_outage_is_told_of_once_by_the_status_line_or_by_the_notice_of_a_search(page: Page) -> None:

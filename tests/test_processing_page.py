@@ -6,7 +6,7 @@ from contextlib import closing
 from pathlib import Path
 
 import pytest
-from browser import AXE, expect_no_sideways_scrolling, needs
+from browser import AXE, expect_no_sideways_scrolling, needs, opened
 from playwright.sync_api import Browser, Locator, Page, expect
 from queued import Desk
 from rating_page import expect_the_bar_of_a_phone
@@ -27,14 +27,9 @@ def desk(tmp_path: Path) -> Iterator[Desk]:
 
 @pytest.fixture
 def page(browser: Browser, desk: Desk) -> Iterator[Page]:
-    page = browser.new_page(viewport={"width": 1280, "height": 800}, has_touch=True)
-    problems: list[str] = []
-    page.on("pageerror", lambda error: problems.append(str(error)))
-    page.goto(desk.url)
-    shows(page, 0)
-    yield page
-    page.close()
-    assert problems == []
+    with opened(browser, desk.url, has_touch=True) as page:
+        shows(page, 0)
+        yield page
 
 
 def shows(page: Page, seed: int) -> None:

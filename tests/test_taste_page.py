@@ -7,7 +7,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from browser import AXE, expect_no_sideways_scrolling, needs
+from browser import AXE, expect_no_sideways_scrolling, needs, opened
 from launched import free_port
 from memes import meme, things_of
 from playwright.sync_api import Browser, Page, expect
@@ -48,14 +48,9 @@ def library_is_taught(program: Program) -> bool:
 
 @pytest.fixture
 def page(browser: Browser, library: Program) -> Iterator[Page]:
-    problems: list[str] = []
-    opened = browser.new_page(viewport={"width": 1280, "height": 800})
-    opened.on("pageerror", lambda error: problems.append(str(error)))
-    opened.goto(library.url)
-    expect(opened.get_by_test_id("tile").first).to_be_visible()
-    yield opened
-    opened.close()
-    assert problems == []
+    with opened(browser, library.url) as page:
+        expect(page.get_by_test_id("tile").first).to_be_visible()
+        yield page
 
 
 def shown(page: Page) -> list[str | None]:
