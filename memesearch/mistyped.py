@@ -14,7 +14,7 @@ def with_way_out(message: str, kind: type) -> str:
     """A `msgspec.ValidationError`'s message about JSON that should be a `kind`, with what would have been right."""
     found = MESSAGE.fullmatch(message)
     assert found is not None
-    here = list(alternatives(inspect.type_info(kind)))
+    here = alternatives(inspect.type_info(kind))
     for step in STEP.finditer(found["path"] or ""):
         here = [deeper for type_ in here for deeper in below(type_, step[1])]
     if unknown := re.search(r"unknown field `(.*)`", found["what"]):
@@ -22,7 +22,7 @@ def with_way_out(message: str, kind: type) -> str:
         meant = get_close_matches(unknown[1], names, 1)
         return f"{message}; did you mean `{meant[0]}`?" if meant else message
     choices = [str(value) for type_ in here if isinstance(type_, inspect.LiteralType) for value in type_.values]
-    return f"{message}; known are {', '.join(choices)}" if choices and "nvalid" in found["what"] else message
+    return f"{message}; known are {', '.join(choices)}" if choices and found["what"].startswith("Invalid") else message
 
 
 def below(type_: inspect.Type, name: str | None) -> list[inspect.Type]:

@@ -93,6 +93,11 @@ def draft(image: Image.Image, want: Preprocessing) -> None:
     image.draft("RGB", (DRAFT * want.width, DRAFT * want.height))
 
 
+def orientation(image: Image.Image) -> object:
+    """EXIF's, 1 to 8 or whatever the file has there; 1 where nothing is said: upright."""
+    return image.getexif().get(ExifTags.Base.Orientation, 1)
+
+
 def to_rgb(image: Image.Image, convert: Callable[[Image.Image], Image.Image] | None = None) -> Image.Image:
     """Decode, apply the EXIF orientation, and flatten to RGB on white; `image` itself where nothing is to be done.
 
@@ -105,8 +110,7 @@ def to_rgb(image: Image.Image, convert: Callable[[Image.Image], Image.Image] | N
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
             image.load()
-            turned = image.getexif().get(ExifTags.Base.Orientation, 1) != 1
-            upright = ImageOps.exif_transpose(image) if turned else image  # it would copy what is upright
+            upright = image if orientation(image) == 1 else ImageOps.exif_transpose(image)  # which copies in any case
             return flatten(convert(upright) if convert else upright)
     except MemoryError as error:
         raise UnreadablePicture("needs more memory than a decoding worker may use") from error

@@ -70,7 +70,7 @@ def decode(request: DecodeRequest) -> Decoded:
 def read_picture(raw: bytes, digest: bytes, want: Preprocessing) -> Decoded:
     image = picture.open_picture(raw)
     count = frame_count(image)
-    turned = image.getexif().get(ExifTags.Base.Orientation, 1) in QUARTER_TURNS and image.format != "TIFF"
+    turned = picture.orientation(image) in QUARTER_TURNS and image.format != "TIFF"
     width, height = image.size[::-1] if turned else image.size
     taken_at, place = when_and_where(image)
     frames, colour = [], None
