@@ -14,6 +14,11 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))  # the package lies beside this folder
 
+from memesearch.machine import one_thread_each
+
+if __name__ == "__main__":
+    one_thread_each()  # before NumPy is loaded
+
 from memesearch.rater.config import RaterConfig
 from memesearch.rater.rating.pairs import TOP, choose, write_top
 from memesearch.taste.chooser import RULES

@@ -11,6 +11,11 @@ from pathlib import Path
 PROJECT = Path(__file__).resolve().parents[1]
 sys.path.insert(0, str(PROJECT))  # the package lies beside this folder
 
+from memesearch.machine import one_thread_each
+
+if __name__ == "__main__":
+    one_thread_each()  # before NumPy is loaded
+
 from memesearch.rater.config import RaterConfig
 from memesearch.rater.processing.server import run
 from memesearch.web import run_program

@@ -12,6 +12,11 @@ from pathlib import Path
 HERE = Path(__file__).resolve().parent
 sys.path.insert(0, str(HERE.parent))  # the package lies beside this folder
 
+from memesearch.machine import one_thread_each
+
+if __name__ == "__main__":
+    one_thread_each()  # before NumPy is loaded
+
 from memesearch.rater.config import RaterConfig
 from memesearch.rater.pipeline.run import main
 from memesearch.web import run_program

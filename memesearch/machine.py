@@ -32,10 +32,11 @@ THREADS = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS")
 
 
 def one_thread_each() -> None:
-    """Let FAISS and NumPy compute in the thread that asks them. Call it before they are loaded.
+    """Let FAISS, NumPy and PyTorch compute in the thread that asks them. Call it before they are loaded.
 
-    Their own threads wait for each other by spinning: beside indexing, a search of a few milliseconds takes 20 times
-    as long with them (bench/index_merging.py). Searches of several people still use several cores.
+    Their own threads wait for each other by spinning. On cores that other programs use too, a search of a few
+    milliseconds takes 20 times as long with them (bench/index_merging.py), and training a model of the taste, which is
+    many small products, a hundred times. Searches of several people still use several cores.
     """
     for name in THREADS:
         os.environ.setdefault(name, "1")

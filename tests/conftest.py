@@ -3,6 +3,10 @@
 from collections.abc import Iterator
 from pathlib import Path
 
+from memesearch.machine import one_thread_each
+
+one_thread_each()  # before NumPy is loaded: tests often share their cores with others
+
 import pytest
 from browser import chromium
 from crawling import Collection

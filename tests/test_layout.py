@@ -1,11 +1,14 @@
 """The shape of the code: imports go down, files fit in the head, importing has no effect."""
 
 import ast
+import os
 import subprocess
 import sys
 from pathlib import Path
 
 import pytest
+
+from memesearch.machine import THREADS
 
 ROOT = Path(__file__).resolve().parents[1]
 PACKAGE = ROOT / "memesearch"
@@ -78,3 +81,23 @@ def test_importing_the_backend_has_no_effect_and_brings_no_torch() -> None:
     code = "import sys, mse; assert 'torch' not in sys.modules and 'rapidocr' not in sys.modules"
     ended = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=False)
     assert (ended.returncode, ended.stdout, ended.stderr) == (0, "", "")
+
+
+@pytest.mark.parametrize(
+    "program", ["mse.py", *(f"meme-rater/{path.name}" for path in (ROOT / "meme-rater").glob("*.py"))]
+)
+def test_programs_start_no_threads_of_numpy(program: str) -> None:
+    """Threads that wait for each other by spinning take a hundred times as long on a busy machine."""
+    code = f"""
+import os, runpy, sys
+sys.argv = [{program!r}, "--help"]
+try:
+    runpy.run_path({program!r}, run_name="__main__")
+except SystemExit:
+    print("numpy" in sys.modules, len(os.listdir("/proc/self/task")))
+"""
+    alone = {name: value for name, value in os.environ.items() if name not in THREADS}
+    ended = subprocess.run(
+        [sys.executable, "-c", code], cwd=ROOT, env=alone, capture_output=True, text=True, check=True
+    )
+    assert ended.stdout.splitlines()[-1] in ("True 1", "False 1"), ended.stdout
