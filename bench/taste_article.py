@@ -2,7 +2,8 @@
 
 16 members; each has dropout 0.1 before one hidden layer as wide as the vector, SiLU, one number out; Bradley-Terry with
 targets 0.95 and 0.05; AdamW, rate 3e-4, weight decay 0.2, one pair a step, each member in its own order. Nothing
-says when to stop. It is computed for all members at once here, which changes rounding alone.
+says when to stop; a fifth of the answers is held out for a curve that a person looks at. It is computed for all members
+at once here, which changes rounding alone.
 """
 
 import sys

@@ -18,16 +18,11 @@ POOL, TEST, DIMENSIONS, BASE_RATE = 2000, 2000, 256, 0.2
 PAIRS = 120
 
 
-def joined(one: Labels, other: Labels) -> Labels:
-    parts = ("first", "second", "grade", "graded", "item", "kept")
-    return Labels(*(np.concatenate([getattr(one, part), getattr(other, part)]) for part in parts))
-
-
 def some_rows(pairs: int, decisions: int, components: int | None = None) -> tuple[Labels, NDArray[np.float32], Rows]:
     made = person("R1", 400, 3, 40)
     first, second = random_pairs(400, pairs, 3)
-    said = joined(made.answer(first, second, True, 3), made.decide(np.arange(0, 400, 9)[:decisions], 0.4, 3))
-    features = principal_components(made.vectors).project(made.vectors)[:, :components]
+    said = made.answer(first, second, True, 3).joined(made.decide(np.arange(0, 400, 9)[:decisions], 0.4, 3))
+    features = principal_components(made.vectors, 256).project(made.vectors)[:, :components]
     return said, features, rows_of(said, features)
 
 
@@ -108,7 +103,7 @@ def learned(how: str, decisions: int) -> tuple[float, NDArray[np.float64], NDArr
             if decisions:
                 best = np.argsort(-model.score(pool)[0])
                 chosen = best if how == "best" else np.random.default_rng(seed).permutation(POOL)
-                said = joined(said, made.decide(chosen[:decisions], BASE_RATE, seed))
+                said = said.joined(made.decide(chosen[:decisions], BASE_RATE, seed))
                 model.fit(pool, said, np.arange(POOL))
             areas.append(area(model.score(made.vectors[test])[0], made.good(BASE_RATE)[test]))
             said_keep.append(model.keep_probability(made.vectors[test]))

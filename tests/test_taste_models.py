@@ -72,7 +72,7 @@ def plain_log_likelihood(said: Labels, features: NDArray[np.float32], parameters
 
 def test_the_likelihood_in_rows_is_that_of_the_definition() -> None:
     vectors, _, said = made()
-    features = principal_components(vectors).project(vectors)
+    features = principal_components(vectors, 256).project(vectors)
     random = np.random.default_rng(1)
     for _ in range(5):
         parameters = np.append(random.standard_normal(features.shape[1]), [random.normal(), 0.6, 1.7])
@@ -83,7 +83,7 @@ def test_the_likelihood_in_rows_is_that_of_the_definition() -> None:
 
 def test_gradient_and_hessian_are_those_of_finite_differences() -> None:
     vectors, _, said = made()
-    rows = rows_of(said, principal_components(vectors).project(vectors)[:, :6])
+    rows = rows_of(said, principal_components(vectors, 256).project(vectors)[:, :6])
     at, small = np.array([0.3, -0.2, 0.5, 0.1, -0.4, 0.2, -0.7, 0.8, 1.4]), 1e-5
 
     def value(parameters: NDArray[np.float64]) -> float:
@@ -99,7 +99,7 @@ def test_gradient_and_hessian_are_those_of_finite_differences() -> None:
 
 def test_newton_ends_where_a_plain_optimiser_does() -> None:
     vectors, _, said = made()
-    rows = rows_of(said, principal_components(vectors).project(vectors)[:, :8])
+    rows = rows_of(said, principal_components(vectors, 256).project(vectors)[:, :8])
     found, covariance, _ = newton(rows, nothing_said(8).mean, 0.5)
     plain = torch.zeros(11, dtype=torch.float64, requires_grad=True)  # the cut points by their logarithms
     optimiser = torch.optim.LBFGS([plain], max_iter=500, tolerance_grad=1e-10, line_search_fn="strong_wolfe")
@@ -119,7 +119,8 @@ def test_newton_ends_where_a_plain_optimiser_does() -> None:
     optimiser.step(loss)
     optimum = plain.detach().numpy()
     np.testing.assert_allclose(found, np.append(optimum[:9], np.exp(optimum[9:])), atol=1e-3)
-    np.testing.assert_allclose(covariance @ derivatives(rows, found, 0.5)[1], np.eye(11), atol=1e-9)
+    hessian = derivatives(rows, found, 0.5)[1]  # the covariance is from before the last step
+    np.testing.assert_allclose(covariance @ hessian, np.eye(11), atol=2e-3)
 
 
 def test_the_spread_of_draws_is_the_uncertainty_of_scores() -> None:
@@ -147,7 +148,7 @@ def test_the_probability_of_keeping_is_the_mean_over_the_posterior() -> None:
     vectors, _, said = made(40, 60)
     model = Ridge()
     model.fit(vectors, said, groups())
-    posterior, features = model.arrays(), principal_components(vectors).project(vectors[:50])
+    posterior, features = model.arrays(), principal_components(vectors, 256).project(vectors[:50])
     drawn = np.random.default_rng(0).multivariate_normal(posterior["mean"], posterior["covariance"], 20_000)
     by_draws = (1 / (1 + np.exp(-drawn[:, :-EXTRAS] @ features.T - drawn[:, -EXTRAS, None]))).mean(axis=0)
     np.testing.assert_allclose(model.keep_probability(vectors[:50]), by_draws, atol=0.02)
@@ -268,7 +269,7 @@ def test_swapping_the_pictures_of_every_answer_changes_nothing() -> None:
 
 def test_principal_components_of_a_large_pool_are_those_of_an_exact_decomposition() -> None:
     vectors = person("R1", 3000, 0, 400).vectors
-    found = principal_components(vectors)
+    found = principal_components(vectors, 256)
     exact = np.linalg.svd(vectors - vectors.mean(axis=0), full_matrices=False)[2]
     directions = found.directions / np.linalg.norm(found.directions, axis=0)
     assert found.directions.shape == (400, 256)
@@ -280,7 +281,7 @@ def test_principal_components_of_a_large_pool_are_those_of_an_exact_decompositio
 def test_members_trained_together_are_those_trained_one_by_one() -> None:
     vectors, _, said = made(120, 20)
     settings = ensemble.Settings(members=4, epochs=12, patience=3)
-    features = principal_components(vectors).project(vectors) * 6
+    features = principal_components(vectors, 256).project(vectors) * 6
     plan, where = ensemble.make_plan(said, groups(), settings, 7), torch.device("cpu")
     together, report = ensemble.run(features, said, plan, settings, 7, where)
     for member in range(4):
@@ -297,7 +298,7 @@ def test_the_same_labels_give_the_same_ensemble() -> None:
 
 def test_another_seed_gives_other_members() -> None:
     vectors, _, said = made()
-    features = principal_components(vectors).project(vectors) * 6
+    features = principal_components(vectors, 256).project(vectors) * 6
     settings, where = ensemble.Settings(members=2, epochs=2), torch.device("cpu")
     plan = ensemble.make_plan(said, groups(), settings, 0)
     one, other = (ensemble.run(features, said, plan, settings, seed, where)[0].score(features) for seed in (0, 1))
@@ -319,7 +320,7 @@ def test_the_ensemble_takes_any_labels_that_are_enough(name: str) -> None:
 
 def test_the_loss_of_the_ensemble_is_the_likelihood_of_the_ridge() -> None:
     vectors, _, said = made()
-    features = principal_components(vectors).project(vectors)
+    features = principal_components(vectors, 256).project(vectors)
     settings, where = ensemble.Settings(members=1), torch.device("cpu")
     weights = ensemble.first_weights([0], features.shape[1], settings.width, 0, where)
     weights["cuts"][:] = torch.tensor([[0.3, -0.2]])
@@ -333,7 +334,7 @@ def test_the_loss_of_the_ensemble_is_the_likelihood_of_the_ridge() -> None:
 
 def test_the_gradient_of_the_ensemble_is_that_of_automatic_differentiation() -> None:
     vectors, _, said = made(60, 20)
-    features = torch.from_numpy(principal_components(vectors).project(vectors)).double()
+    features = torch.from_numpy(principal_components(vectors, 256).project(vectors)).double()
     weights = ensemble.first_weights([0, 1, 2], features.shape[1], 16, 0, torch.device("cpu"))
     random = torch.Generator().manual_seed(0)
     weights = {name: value.double() for name, value in weights.items()}

@@ -19,7 +19,7 @@ Rule = Literal["thompson", "narrowing", "variance", "random", "gradient", "auto"
 RULES: tuple[Rule, ...] = ("thompson", "narrowing", "variance", "random", "gradient", "auto")
 ITEMS = 20_000  # looked at in one call
 PAIRS = 20_000  # compared by the rules that rank pairs
-NARROWED, NARROWING_PAIRS = 4000, 6000  # items that stand for all, and pairs of them that are compared
+NARROWED, NARROWING_PAIRS = 2000, 3000  # items that stand for all, and pairs of them that are compared
 DRAWS = 32  # of the posterior, for variances
 AT_ONCE = 32  # pairs of one Thompson draw, to bound memory
 BEST = 0.05  # of the items count as a draw's best ones: a queue wants all good pictures, not the one best
@@ -138,9 +138,7 @@ class Chooser:
         few = min(NARROWED, len(self.rows))
         items = self.random.choice(self.rows, few, replace=False)
         first, second = self._pairs_among(few, NARROWING_PAIRS)
-        known = len(self.vectors) <= ITEMS
-        factor = model.factor(self.vectors)[items] if known else model.factor(self.vectors[items])
-        worth = Narrowing(factor, first, second)
+        worth = Narrowing(model.factor(self.vectors[items]), first, second)
         while len(taken) < count and (found := worth.best()):
             place, value = found
             pair = self.take(int(items[first[place]]), int(items[second[place]]), value, "narrowing")

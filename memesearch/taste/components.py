@@ -6,7 +6,6 @@ import numpy as np
 from numpy.typing import NDArray
 
 Vectors = NDArray[np.float32]
-COMPONENTS = 256
 SAMPLE = 4096  # rows are enough to find the directions
 OVERSAMPLE, TURNS = 32, 2
 
@@ -23,8 +22,8 @@ class Components:
         return np.asarray((vectors - self.centre) @ self.directions, np.float32)
 
 
-def principal_components(vectors: Vectors) -> Components:
-    """At most 256 directions of most variance, not whitened: what varies little stays small.
+def principal_components(vectors: Vectors, most: int) -> Components:
+    """At most `most` directions of most variance, not whitened: what varies little stays small.
 
     `vectors`: float32 [n, d]. Fewer where d or n is smaller; one row or none gives the first axes. Randomised
     range finder with power iterations (Halko, Martinsson, Tropp 2011), on at most 4,096 rows, always the same ones.
@@ -36,8 +35,8 @@ def principal_components(vectors: Vectors) -> Components:
     centred = rows - centre
     variance = float((centred.astype(np.float64) ** 2).sum()) / max(count if count <= SAMPLE else SAMPLE, 1)
     if count < 2 or variance < 1e-9:
-        return Components(centre, np.eye(dimensions, min(COMPONENTS, dimensions), dtype=np.float32))
-    wanted = min(COMPONENTS, dimensions, len(rows) - 1)
+        return Components(centre, np.eye(dimensions, min(most, dimensions), dtype=np.float32))
+    wanted = min(most, dimensions, len(rows) - 1)
     if min(centred.shape) <= wanted + OVERSAMPLE:
         found = np.linalg.svd(centred, full_matrices=False)[2]
     else:

@@ -1,6 +1,6 @@
 """What a person has said, in the form that models are fitted to."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 
 import numpy as np
 from numpy.typing import NDArray
@@ -40,6 +40,11 @@ class Labels:
     def items(self) -> NDArray[np.int64]:
         """The items that some label speaks of, in rising order."""
         return np.unique(np.concatenate([self.first, self.second, self.item]))
+
+    def joined(self, other: "Labels") -> "Labels":
+        """These, then the others."""
+        parts = [(getattr(self, field.name), getattr(other, field.name)) for field in fields(self)]
+        return Labels(*(np.concatenate(part) for part in parts))
 
     def only(self, pairs: NDArray[np.bool_], decisions: NDArray[np.bool_]) -> "Labels":
         """The chosen ones. `pairs`: bool [p]; `decisions`: bool [d]."""

@@ -28,12 +28,14 @@ from memesearch.taste.likelihood import (
 )
 from memesearch.taste.model import Groups, Numbers, Vectors
 
+COMPONENTS = 512  # more foretell better still, but a refit takes time as their square
 USUAL_DEVIATION = 1.3  # of scores before anything was said, in units where a difference of 1 is odds of e
 DEVIATION_SPREAD = 0.3  # how unsure that is: standard deviation of its logarithm
 HYPERPRIOR = 1 / (2 * DEVIATION_SPREAD) ** 2  # precision of the log precision
 USUAL_FALL = 0.01  # of the slope, per label, for a log precision higher by 1
 STEPS, ROUNDS = 50, 20
-TOLERANCE = 1e-6  # of the gain that a further Newton step promises, in nats
+ROUNDING = 1e-13  # of the log probability, relative: what a step may seem to lose
+LAST_STEP = 1e-5  # nats; the step that promises less leaves a gain of about the square of it
 LONGEST = 1.0  # step in the log precision
 SAME_PRIOR = 0.05  # log precisions closer than this give the same scores
 
@@ -94,7 +96,7 @@ class Ridge:
             before, projected = self._seen
             if before is vectors or np.array_equal(before, vectors):
                 return self._components, projected, True
-        components = principal_components(vectors)
+        components = principal_components(vectors, COMPONENTS)
         return components, components.project(vectors), False
 
     def _features(self, vectors: Vectors) -> tuple[Vectors, Posterior]:
@@ -218,24 +220,29 @@ def foretelling(rows: Rows, mean: Numbers, covariance: Numbers, precision: float
 
 
 def newton(rows: Rows, start: Numbers, precision: float) -> tuple[Numbers, Numbers, int]:
-    """The most probable parameters, the inverse of the negative Hessian there, and the number of steps."""
+    """The most probable parameters, the inverse of the negative Hessian there, and the number of steps.
+
+    The Hessian is the one before the last step, which is too short to change it.
+    """
     mean, steps = start, 0
     value = log_likelihood(rows, mean) + log_prior(mean, precision)
     while True:
         gradient, hessian = derivatives(rows, mean, precision)
         step = np.linalg.solve(hessian, gradient)
         promise = float(gradient @ step)
-        if promise < TOLERANCE or steps == STEPS:
-            return mean, symmetric_inverse(hessian), steps
+        last = promise < LAST_STEP or steps == STEPS
         length = 1.0
         while True:  # both the cut points' signs and the rise are kept; the function is concave, so this ends
             tried = mean + length * step
             if np.all(tried[-EXTRAS:][[CUT, GAP]] > 0):
                 there = log_likelihood(rows, tried) + log_prior(tried, precision)
-                if there >= value + 1e-4 * length * promise or length < 1e-10:
+                least = value + 1e-4 * length * promise - ROUNDING * abs(value)
+                if there >= least or length < 1e-10:
                     break
             length /= 2
         mean, value, steps = tried, there, steps + 1
+        if last:
+            return mean, symmetric_inverse(hessian), steps
 
 
 def symmetric_inverse(matrix: Numbers) -> Numbers:
