@@ -84,3 +84,12 @@ def system_reason(error: OSError) -> str:
     if error.errno and error.errno > 0:  # below zero: of a name that has no address
         return os.strerror(error.errno)
     return error.strerror or str(error)
+
+
+def why_no_answer(error: Exception) -> str:
+    """Why a request brought nothing back, in one line and the words of the system: aiohttp's own name sockets, and say
+    "ssl" of plain HTTP."""
+    behind = getattr(error, "os_error", None)  # of its connection errors
+    if isinstance(behind, OSError):
+        return system_reason(behind)
+    return " ".join(str(error).split()) or ("time out" if isinstance(error, TimeoutError) else type(error).__name__)

@@ -15,6 +15,7 @@ from typing import Any
 
 import pytest
 from crawling import FORMATS, Collection, offer
+from launched import free_port
 from services import draw
 from source_server import SourceServer, source_server
 
@@ -107,6 +108,14 @@ def test_what_does_not_speak_http_is_told_on_one_line(server: SourceServer, coll
         said, talk = collection.configure(feed).crawl(status=1)
     assert len(said.splitlines()) == 1 and "cannot be asked" in said
     assert all(len(line) < 500 for line in [*said.splitlines(), *talk.splitlines()])
+
+
+def test_a_source_that_is_not_there_is_told_in_the_words_of_the_system(
+    server: SourceServer, collection: Collection
+) -> None:
+    feed = {"type": "feed", "url": f"http://127.0.0.1:{free_port()}/feed"}
+    said, _ = collection.configure(feed).crawl(status=1)
+    assert "cannot be asked: Connection refused" in said, said
 
 
 def babble(listening: socket.socket) -> None:

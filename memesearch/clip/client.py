@@ -13,7 +13,7 @@ import numpy as np
 from PIL import Image
 
 from memesearch import wire
-from memesearch.errors import BadRequest, MemeSearchError, Overloaded, Unavailable, system_reason
+from memesearch.errors import BadRequest, MemeSearchError, Overloaded, Unavailable, why_no_answer
 
 log = logging.getLogger(__name__)
 FIRST_PAUSE, LONGEST_PAUSE = 0.5, 15.0  # seconds between tries while the service is away
@@ -138,7 +138,7 @@ class ClipClient:
             ) as response:
                 raw = await response.read()
         except (aiohttp.ClientError, TimeoutError, OSError) as error:
-            self.problem = f"the embedding service at {self.url} does not answer ({reason(error)})"
+            self.problem = f"the embedding service at {self.url} does not answer ({why_no_answer(error)})"
             raise Unavailable(self.problem) from error
         if response.status == 200:
             self.problem = None
@@ -151,13 +151,6 @@ class ClipClient:
             raise Unavailable(self.problem)
         index = response.headers.get("X-Item-Index", "")
         raise BadRequest(f"the embedding service refused: {message}", int(index) if index.isdigit() else None)
-
-
-def reason(error: Exception) -> str:
-    """Why nothing came back, in the words of the system: aiohttp's name sockets and say "ssl" of plain HTTP."""
-    if isinstance(error, aiohttp.ClientConnectorError):
-        return system_reason(error.os_error)
-    return str(error) or "time out"
 
 
 def describe(raw: bytes, status: int) -> str:

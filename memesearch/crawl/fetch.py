@@ -21,6 +21,7 @@ from yarl import URL
 from memesearch.crawl.addresses import PublicResolver, check_address
 from memesearch.crawl.config import CrawlSettings
 from memesearch.crawl.post import GivenUp, Refused
+from memesearch.errors import why_no_answer
 
 log = logging.getLogger(__name__)
 ATTEMPTS = 4
@@ -178,8 +179,8 @@ class Fetcher:
             except TimeoutError as error:
                 raise Trouble(f"did not answer within {self.settings.request_seconds:g} s") from error
             except (aiohttp.ClientError, OSError) as error:
-                told = " ".join(str(error).split())[:TOLD]  # some are pages long, with what the server sent
-                raise Trouble(f"cannot be asked: {told or type(error).__name__}") from error
+                told = why_no_answer(error)[:TOLD]  # some are pages long, with what the server sent
+                raise Trouble(f"cannot be asked: {told}") from error
             except Trouble as trouble:
                 if trouble.wait is not None:
                     gate.wait(trouble.wait)

@@ -11,8 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from memesearch import wire
-from memesearch.clip.client import reason
-from memesearch.errors import MemeSearchError, Unavailable, UnreadablePicture
+from memesearch.errors import MemeSearchError, Unavailable, UnreadablePicture, why_no_answer
 
 TIMEOUT = aiohttp.ClientTimeout(total=60, connect=5)
 
@@ -79,7 +78,9 @@ class LibraryCheck:
             ) as answer:
                 raw = await answer.read()
         except (aiohttp.ClientError, TimeoutError, OSError) as error:
-            raise Unavailable(f"the library's backend at {self.url} does not answer ({reason(error)})") from error
+            raise Unavailable(
+                f"the library's backend at {self.url} does not answer ({why_no_answer(error)})"
+            ) from error
         if answer.status in (400, 413, 422) and path == "" and not self.same_model:
             raise NotTaken(f"the library's backend does not take it: {sentence(raw, answer.status)}")
         if answer.status != 200:

@@ -14,7 +14,7 @@ import aiohttp
 import numpy as np
 from numpy.typing import NDArray
 
-from memesearch.errors import BadRequest
+from memesearch.errors import BadRequest, why_no_answer
 from memesearch.rater.database import RaterDatabase
 from memesearch.rater.processing.names import check_folder, safe_name
 from memesearch.seldom import Seldom
@@ -78,7 +78,7 @@ class Neighbours:
                 answer = await self._ask("POST", "search", {"terms": terms, "k": NEIGHBOURS})
                 return [(str(result["file"]), float(result["score"])) for result in answer["results"]]
         except (aiohttp.ClientError, TimeoutError, ValueError, KeyError, TypeError) as error:
-            reason = str(error) or type(error).__name__
+            reason = why_no_answer(error)
             self._seldom.warning("backend", f"no folders are suggested: `library_backend` {self._address}: {reason}")
             return []
 
