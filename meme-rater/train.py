@@ -1,4 +1,6 @@
-"""Train a model of the taste on all answers and decisions so far: python train.py CONFIG.json [--dimension NAME]
+"""Train a model of the taste on all answers and decisions so far.
+
+    python train.py CONFIG.json [--dimension NAME] [--model KIND] [--if-new]
 
 Run after rating; takes seconds. Writes a checkpoint below `models` and makes it the current one.
 """
@@ -24,10 +26,11 @@ def program(argv: list[str]) -> int:
     parser.add_argument("config", help="rater_config.json")
     parser.add_argument("--dimension", help="one of the configuration's `dimensions`, instead of the whole taste")
     parser.add_argument("--model", choices=("ridge", "ensemble"), help="instead of the configuration's `model`")
+    parser.add_argument("--if-new", action="store_true", help="only when something was said since the last training")
     options = parser.parse_args(argv[1:])
 
     async def main(config: RaterConfig) -> int:
-        trained = train(config, options.model or config.model, options.dimension)
+        trained = train(config, options.model or config.model, options.dimension, options.if_new)
         print("\n".join(trained.summary))
         return 0
 

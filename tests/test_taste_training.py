@@ -115,6 +115,27 @@ def test_training_makes_a_model_that_knows_the_taste_and_says_how_well(place: Pa
     assert (folder / "curves.png").read_bytes().startswith(b"\x89PNG")
 
 
+def test_a_timer_trains_only_when_something_was_said_since(place: Path) -> None:
+    rate(place, 40)
+    models = place / "models"
+    assert run("train.py", place, "--if-new").returncode == 0
+    first = newest(models)
+    ended = run("train.py", place, "--if-new")
+    assert (ended.returncode, newest(models)) == (0, first)
+    assert ended.stdout.strip() == f"nothing was said since {first} was trained, which stays the current model"
+    rate(place, 1)
+    assert run("train.py", place, "--if-new").returncode == 0
+    second = newest(models)
+    assert second != first
+    (second / "weights.npz").write_bytes(b"half")  # what cannot be used was not learned
+    assert run("train.py", place, "--if-new").returncode == 0
+    third = newest(models)
+    assert third != second
+    assert run("train.py", place, "--if-new", "--model", "ensemble").returncode == 0  # another kind is news
+    assert newest(models) != third
+    assert len(list(models.glob("*-*"))) == 4
+
+
 def test_figures_are_not_better_than_they_are_when_answers_are_noise(place: Path) -> None:
     random = np.random.default_rng(0)
     with closing(RaterDatabase(place / "rater.db")) as database, database.transaction() as db:

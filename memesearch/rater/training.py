@@ -1,5 +1,6 @@
 """One training: what was said, how well a model learns it, the model as a checkpoint with its log."""
 
+import hashlib
 import json
 import time
 from collections.abc import Iterator
@@ -46,8 +47,8 @@ def models_folder(config: RaterConfig, dimension: str | None = None) -> Path:
     return folder / dimension
 
 
-def train(config: RaterConfig, kind: str, dimension: str | None = None) -> Trained:
-    """Fit, measure, store.
+def train(config: RaterConfig, kind: str, dimension: str | None = None, only_if_new: bool = False) -> Trained:
+    """Fit, measure, store. `only_if_new`: not when the current model has learned from the same labels already.
 
     Raises:
         ConfigError: a path of the configuration cannot be used, or nothing is indexed.
@@ -62,19 +63,44 @@ def train(config: RaterConfig, kind: str, dimension: str | None = None) -> Train
         raise NotEnoughLabels(
             f"there are no answers to learn from{lost}; answer some pairs (rater_server.py), then train again"
         )
+    settings = {"kind": kind, "dimension": dimension, "duplicate_similarity": config.duplicate_similarity}
+    said = fingerprint(examples)
+    if only_if_new and (same := learned_before(folder, settings, pool.model_id, said)):
+        return Trained(same, [f"nothing was said since {same} was trained, which stays the current model"])
     groups = near_duplicate_groups(examples.vectors, config.duplicate_similarity)
     model = checkpoint.new_model(kind)
     report = model.fit(examples.vectors, examples.labels, groups)
     history = report.pop("history", [])
     curve = list(learning_curve(kind, examples, groups))
-    settings = {"kind": kind, "dimension": dimension, "duplicate_similarity": config.duplicate_similarity}
-    metrics = {"fit": report, "held_out": curve[-1], "lost": examples.lost, "labels": len(examples.labels)}
+    metrics = {
+        "fit": report, "held_out": curve[-1], "lost": examples.lost, "labels": len(examples.labels), "said": said,
+    }  # fmt: skip
     log = [{**settings, "model_id": pool.model_id, "at": time.time()}, *history, *curve]
     stored = checkpoint.save(
         folder, model, pool.model_id, metrics, settings,
         direction=model.direction(examples.vectors), log="".join(json.dumps(line) + "\n" for line in log),
     )  # fmt: skip
     return Trained(stored, [*summary(examples, curve[-1]), f"stored as {stored}, which is now the current model"])
+
+
+def fingerprint(examples: Examples) -> str:
+    """Of all that was said, in hexadecimal."""
+    labels, names = examples.labels, examples.names
+    pairs = [[names[one], names[other]] for one, other in zip(labels.first, labels.second, strict=True)]
+    decided = [[names[item], bool(kept)] for item, kept in zip(labels.item, labels.kept, strict=True)]
+    whole = [pairs, labels.grade.tolist(), labels.graded.tolist(), decided]
+    return hashlib.sha256(json.dumps(whole).encode()).hexdigest()
+
+
+def learned_before(models: Path, settings: dict[str, Any], model_id: str, said: str) -> Path | None:
+    """The current model's folder, if it was made of the same labels in the same way."""
+    try:
+        folder = checkpoint.newest(models)
+        current = checkpoint.load(folder)
+    except ConfigError:  # there is none that could be used
+        return None
+    same = (current.settings, current.model_id, current.metrics.get("said")) == (settings, model_id, said)
+    return folder if same else None
 
 
 def learning_curve(kind: str, examples: Examples, groups: Groups) -> Iterator[dict[str, Any]]:
