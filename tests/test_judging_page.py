@@ -159,8 +159,15 @@ def test_a_picture_that_is_gone_is_said_so(page: Page, evaluation: Evaluation) -
     page.route("**/pictures/*", lambda route: route.fulfill(status=404))
     page.reload()
     expect(page.locator("#note")).to_contain_text("cannot be shown")
+    for button in ("#good", "#bad"):
+        expect(page.locator(button)).to_be_disabled()
     page.keyboard.press("ArrowRight")
     expect(page.locator("#count")).to_have_text("0 of 12 judged")
+    page.unroute("**/pictures/*")
+    page.get_by_role("button", name="Later").click()
+    say(page, "ArrowRight")
+    expect(page.locator("#good")).to_be_enabled()
+    wait_for(lambda: judged(evaluation) == [1])
 
 
 def test_the_page_has_no_barrier_and_fits_in_both_themes_and_on_phones(page: Page) -> None:

@@ -204,7 +204,9 @@ function listen() {
     if ($("picture").hidden) return;
     $("picture").hidden = true;
     delete $("picture").dataset.place;
-    $("note").textContent = "This picture cannot be shown; it may be gone.\nTake the next one with “Later”.";
+    for (const id of ["good", "bad"]) $(id).disabled = true;
+    const next = page.waiting.length < 2 ? "The report does without it." : "Take the next one with “Later”.";
+    $("note").textContent = `This picture cannot be shown; it may be gone.\n${next}`;
   });
   let from = null;
   $("stage").addEventListener("pointerdown", (event) => {
