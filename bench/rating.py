@@ -3,7 +3,8 @@
     python bench/rating.py [--pictures 12000] [--dimensions 1152] [--answers 80]
 
 Real Chromium before the real rater, a key every 300 ms, pictures of 1600 x 1200 pixels. The bare page asks for a few
-bytes when a key is pressed and writes them down. Also told: the model's refits meanwhile.
+bytes when a key is pressed and writes them down. Also told: the seconds to start, the model's refits meanwhile, and the
+rater's memory beside that of the vectors in float32.
 """
 
 import argparse
@@ -11,6 +12,7 @@ import json
 import shutil
 import tempfile
 import threading
+import time
 import urllib.request
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
@@ -20,7 +22,7 @@ import numpy as np
 from common import free_port, program
 from PIL import Image
 from playwright.sync_api import Page, sync_playwright
-from stub_library import fill_library
+from stub_library import LINKS, fill_library
 
 PAUSE = 300  # milliseconds between answers
 BARE = b"""<!doctype html><title>bare</title><p id="told">0</p><script>
@@ -85,6 +87,17 @@ def metric(url: str, name: str) -> float:
     return sum(float(line.split()[-1]) for line in lines if line.startswith(name + " "))
 
 
+def memory_of(process: int) -> dict[str, int]:
+    """Now and at its peak, in MB."""
+    lines = Path(f"/proc/{process}/status").read_text().splitlines()
+    names = {"VmRSS": "memory_mb", "VmHWM": "peak_mb"}
+    return {
+        names[name]: round(int(value.split()[0]) * 1024 / 1e6)
+        for name, value in (line.split(":", 1) for line in lines)
+        if name in names
+    }
+
+
 def figures_of(times: list[float]) -> dict[str, float]:
     return {"median_ms": round(float(np.median(times)), 1), "p95_ms": round(float(np.percentile(times, 95)), 1)}
 
@@ -92,9 +105,8 @@ def figures_of(times: list[float]) -> dict[str, float]:
 def measure(folder: Path, options: argparse.Namespace) -> dict[str, Any]:
     pictures = fill_library(folder, options.pictures, options.dimensions, "stub-1")
     noise = np.random.default_rng(0).integers(0, 256, (75, 100, 3), np.uint8)
-    first = pictures / "00000000.jpg"  # the others are links to it
-    first.write_bytes(b"")
-    Image.fromarray(noise).resize((1600, 1200)).save(first)
+    for number in range(0, options.pictures, LINKS):  # the others are links to these
+        Image.fromarray(noise).resize((1600, 1200)).save(pictures / f"{number:08}.jpg")
     settings = {"clip_server": "http://127.0.0.1:1/", "db_path": "library.db", "files": str(pictures), "port": 1712}
     (folder / "rater_mse_config.json").write_text(json.dumps(settings))
     port = free_port()
@@ -103,7 +115,9 @@ def measure(folder: Path, options: argparse.Namespace) -> dict[str, Any]:
     url = f"http://127.0.0.1:{port}/"
     keys = [str(key) for key in np.random.default_rng(1).integers(1, 6, options.answers)]
     server = bare_page()
-    with program("meme-rater/rater_server.py", config, url), sync_playwright() as playwright:
+    started = time.monotonic()
+    with program("meme-rater/rater_server.py", config, url) as rater, sync_playwright() as playwright:
+        start = time.monotonic() - started
         browser = playwright.chromium.launch(executable_path=shutil.which("chromium"), args=["--no-sandbox"])
         page = browser.new_page(viewport={"width": 1280, "height": 800})
         page.goto(f"http://127.0.0.1:{server.server_port}/")
@@ -114,6 +128,7 @@ def measure(folder: Path, options: argparse.Namespace) -> dict[str, Any]:
         rating = press_keys(page, keys, PAIR)
         refits = metric(url, "rater_refit_seconds_count")
         refit = metric(url, "rater_refit_seconds_sum") / max(1, refits)
+        memory = memory_of(rater.pid)
         browser.close()
     server.shutdown()
     return {
@@ -124,6 +139,9 @@ def measure(folder: Path, options: argparse.Namespace) -> dict[str, Any]:
         "ratio_of_medians": round(float(np.median(rating) / np.median(bare)), 2),
         "refit_ms": round(1000 * refit, 1),
         "refits": refits,
+        "start_s": round(start, 1),
+        **memory,
+        "vectors_mb": round(options.pictures * options.dimensions * 4 / 1e6),
     }
 
 
