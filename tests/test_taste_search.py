@@ -1,5 +1,6 @@
 """Searching by the person's taste: the direction "Me", the order by it, and what happens where there is none."""
 
+import asyncio
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -8,8 +9,9 @@ import numpy as np
 import pytest
 from services import Program, backend, draw, files_in_index, wait_for, wait_until_idle
 
-from memesearch.backend.taste import Taste
+from memesearch.backend.taste import ME, Taste, spelled_out
 from memesearch.library.pool import Pool, read_pool
+from memesearch.search.query import Term
 from memesearch.taste.checkpoint import save
 from memesearch.taste.labels import labels
 from memesearch.taste.ridge import Ridge
@@ -128,6 +130,38 @@ def test_a_damaged_model_stops_no_search(library: Program) -> None:
     assert len(files(search(library, terms=[{"text": "circle"}], sort="taste"))) == PICTURES
 
 
+def test_a_model_whose_folder_was_away_is_used_when_it_is_back(library: Program) -> None:
+    model, pool = learn(library, [3])
+    models = folder_of(library) / "models"
+    name = (models / "current").read_text().strip()
+    (models / name).rename(models / "elsewhere")
+    (models / "current").write_text(name)
+    wait_for(lambda: name in (library.get("api/status")["taste"]["problem"] or ""))
+    (models / "elsewhere").rename(models / name)
+    wait_for(lambda: library.get("api/status")["taste"]["problem"] is None)
+    assert files(search(library, sort="taste")) == by_keep(model, pool)
+
+
+async def test_a_search_keeps_the_taste_it_began_with_while_another_is_read(library: Program, tmp_path: Path) -> None:
+    pool, model = pool_of(library), Ridge()
+    model.fit(pool.vectors, labels([], [(0, True), (1, False)]), np.arange(len(pool)))
+    made = save(tmp_path, model, pool.model_id, {}, {})
+    taste = Taste(tmp_path)
+    await taste.refresh()
+    began = taste.learned
+    assert began is not None and began.checkpoint.name == made.name
+    save(tmp_path, model, pool.model_id, {}, {})
+    taste._looked = 0.0
+    reading = asyncio.create_task(taste.refresh())
+    seen = set()
+    while not reading.done():
+        seen.add(taste.learned is None)
+        await asyncio.sleep(0)
+    assert seen == {False}
+    (spelled,) = spelled_out([Term(predefined_embedding=ME, weight=2.0)], began)
+    assert spelled == Term(embedding=began.direction.tolist(), weight=2.0)
+
+
 def test_an_order_that_does_not_exist_is_refused(library: Program) -> None:
     assert library.refusal("api/search", {"sort": "size"})[0] == 400
 
@@ -148,5 +182,5 @@ async def test_a_damaged_name_of_the_current_model_is_told_and_raises_nothing(tm
     (tmp_path / "current").write_bytes(raw)
     taste = Taste(tmp_path)
     await taste.refresh()
-    assert taste.checkpoint is None
+    assert taste.learned is None
     assert str(tmp_path) in (taste.problem or "")

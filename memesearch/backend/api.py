@@ -84,17 +84,21 @@ async def answer(app: web.Application, body: SearchBody) -> web.Response:
     library, k, offset = app[LIBRARY], min(body.k, MAX_RESULTS), min(body.offset, MAX_RESULTS)
     end = min(offset + k, MAX_RESULTS)
     asked = [term for term in body.terms if term.text is None or term.text.strip()]  # nothing was asked by the others
-    terms, sorting, left_out = await taste.usable(app, asked, body.sort)
+    terms, learned, left_out = await taste.usable(app, asked, body.sort)
+    index, sorting = library.index, learned is not None and body.sort is not None
     keep: dict[int, float] = {}
     if terms:
         with SEARCH_TIME.time():
             ranked, notices = await app[SEARCHER].fused(
-                terms, MAX_RESULTS if offset or sorting else max(end, 1000), library.index, body.filter
+                taste.spelled_out(terms, learned),
+                MAX_RESULTS if offset or sorting else max(end, 1000),
+                index,
+                body.filter,
             )
-            if sorting:
-                ranked, keep = await taste.by_taste(app, ranked)
+            if learned is not None and index is not None and sorting:
+                ranked, keep = await taste.by_taste(ranked, learned, library.store, index)
         count_query(terms)
-        by_vector = 0 if notices or not library.index else await findable(app, library.index, body.filter)
+        by_vector = 0 if notices or not index else await findable(app, index, body.filter)
         total = max(len(ranked), by_vector)
         page = ranked[offset:end]
     else:

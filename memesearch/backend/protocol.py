@@ -91,8 +91,9 @@ async def ranked_files(app: web.Application, terms: list[Term], limit: int) -> l
         problem = await taste.problem_of(app)
         if problem and taste.TASTE in app:
             raise NotFound(f"there is no predefined embedding named {taste.ME!r} now: {problem}")
+    spelled = taste.spelled_out(terms, app[taste.TASTE].learned if taste.TASTE in app else None)
     limit = min(limit, MAX_RESULTS)
-    scores, contents = await app[SEARCHER].by_vector(terms, limit, index)
+    scores, contents = await app[SEARCHER].by_vector(spelled, limit, index)
     count_query(terms)
     hits = await app[LIBRARY].store.hits(contents.tolist())
     found = []
