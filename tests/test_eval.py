@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 from judging import SIMILARITY, Evaluation
 from launched import PROJECT
-from services import Program, clip_server, configure_pictures
+from services import Program, clip_server, configure_pictures, write_rows
 
 from memesearch.library.pool import Pool
 from memesearch.rater.database import RaterDatabase
@@ -168,6 +168,12 @@ def test_the_server_tells_nothing_that_could_bias_and_takes_judgements_twice(eva
         assert send(evaluation, "PUT", place, {"good": good}) == 200
     assert [row[0] for row in evaluation.rows("SELECT good FROM judgements")] == [0]
     assert evaluation.get("api/run")["pages"][0]["judged"] == [place]
+    other = answer["pages"][0]["places"][1]
+    assert send(evaluation, "PUT", other, {"good": True}) == 200
+    earlier = ("UPDATE judgements SET at = at - ? WHERE good", (86_400,))  # the clock was set back meanwhile
+    write_rows(evaluation.folder / "rater.db", *earlier)
+    assert evaluation.get("api/run")["pages"][0]["judged"] == [place, other]
+    assert send(evaluation, "DELETE", other) == 200
     assert (send(evaluation, "DELETE", place), send(evaluation, "DELETE", place)) == (200, 200)
     assert evaluation.rows("SELECT * FROM judgements") == []
     assert send(evaluation, "PUT", 99_999, {"good": True}) == 404

@@ -122,6 +122,16 @@ def test_undo_goes_back_several_steps_and_a_doubled_undo_one(program: Program) -
     assert rows(program, "SELECT rating FROM ratings") == [("2",)]
 
 
+def test_undo_takes_back_the_last_answer_also_after_the_clock_was_set_back(program: Program) -> None:
+    pairs = program.get("api/pair")["pairs"][:3]
+    answer(program, pairs[0]["token"], 2)
+    write(program, "UPDATE offers SET done = done + ? WHERE state = 'answered'", [(86_400,)])
+    for pair in pairs[1:]:
+        assert answer(program, pair["token"], 1)["undo"] == pair["token"]
+    for pair in reversed(pairs):
+        assert program.post("api/undo", {"token": pair["token"]})["undone"] is True
+
+
 def test_dimensions_are_stored_beside_the_answer(program: Program) -> None:
     token = program.get("api/pair")["pairs"][0]["token"]
     answer(program, token, 1, dimensions={"funny": -2, "wise": 0})

@@ -37,7 +37,7 @@ class Drawn:
 
 @dataclass(frozen=True)
 class Item:
-    """A picture of a run. `good` is 1, 0, or None until it is judged; `judged_at`: seconds since 1970."""
+    """A picture of a run. `good` is 1, 0, or None until it is judged; `turn` is higher for what was judged later."""
 
     place: int
     page: int
@@ -47,7 +47,7 @@ class Item:
     percentile: float
     model: str
     good: int | None
-    judged_at: float | None
+    turn: int | None
 
 
 class Judgements:
@@ -76,7 +76,7 @@ class Judgements:
         """All pictures of a run, in the order they are shown."""
         with self.database.reading() as db:
             rows: list[tuple[Any, ...]] = db.execute(
-                "SELECT place, page, kind, p.filename, hash, percentile, model, good, j.at FROM judged_pages p"
+                "SELECT place, page, kind, p.filename, hash, percentile, model, good, j.id FROM judged_pages p"
                 " LEFT JOIN judgements j ON j.run = p.run AND j.filename = p.filename"
                 " WHERE p.run = ? ORDER BY place",
                 (run,),
@@ -114,8 +114,7 @@ class Judgements:
         with self.database.transaction() as db:
             name = filename(db.execute("SELECT filename FROM judged_pages WHERE run = ? AND place = ?", (run, place)))
             db.execute(
-                "INSERT INTO judgements(run, filename, good, at) VALUES (?, ?, ?, ?)"
-                " ON CONFLICT (run, filename) DO UPDATE SET good = excluded.good, at = excluded.at",
+                "INSERT OR REPLACE INTO judgements(run, filename, good, at) VALUES (?, ?, ?, ?)",
                 (run, name, int(good), time.time()),
             )
 

@@ -60,7 +60,7 @@ async def what_to_judge(request: web.Request) -> web.Response:
 
 
 def told(items: list[Item]) -> dict[str, Any]:
-    judged = sorted((item.judged_at, item.place) for item in items if item.judged_at is not None)
+    judged = sorted((item.turn, item.place) for item in items if item.turn is not None)
     return {"places": [item.place for item in items], "judged": [place for _, place in judged]}
 
 

@@ -5,6 +5,7 @@ A pair that is shown has a token. Whatever comes back names the token and no fil
 restart.
 """
 
+import math
 import secrets
 import sqlite3
 import time
@@ -78,10 +79,14 @@ def make_offer(
 def close(
     db: sqlite3.Connection, offer: Offer, state: str, answer: int | None = None, guess: float | None = None
 ) -> None:
-    """The offer is answered, skipped or gone; it leaves the queue too."""
+    """The offer is answered, skipped or gone; it leaves the queue too.
+
+    It is the last one that was done, also where the clock was set back meanwhile: an undo must not take back another.
+    """
+    (latest,) = db.execute("SELECT coalesce(max(done), 0) FROM offers").fetchone()
     db.execute(
         "UPDATE offers SET state = ?, answer = ?, guess = ?, done = ? WHERE token = ?",
-        (state, answer, guess, time.time(), offer.token),
+        (state, answer, guess, max(time.time(), math.nextafter(latest, math.inf)), offer.token),
     )
     if offer.queued:
         db.execute("DELETE FROM queue WHERE meme1 IN (?, ?) AND meme2 IN (?, ?)", offer.names * 2)
