@@ -16,7 +16,7 @@ from typing import Any
 import pytest
 from crawling import FORMATS, Collection, offer
 from launched import free_port
-from services import draw
+from services import draw, write_rows
 from source_server import SourceServer, source_server
 
 from memesearch.crawl.addresses import is_public
@@ -79,6 +79,19 @@ def test_a_long_wait_is_kept_over_runs(server: SourceServer, collection: Collect
     said, _ = collection.crawl()
     assert "wants to be left alone for another" in said
     assert len(server.asked()) == 1 and set(collection.pictures().values()) == there
+
+
+def test_a_wait_that_was_told_by_a_clock_that_has_been_set_back_is_over(
+    server: SourceServer, collection: Collection
+) -> None:
+    there = offer(server, 2)
+    server.behave(listing="429", retry_after="3600", times=1)
+    collection.configure(collection.reddit()).crawl(status=1)
+    far = json.dumps({"not_before": time.time() + 10 * 365 * 86_400})
+    write_rows(collection.folder / "rater.db", "UPDATE last_crawl SET position = ?", (far,))
+    server.behave()
+    collection.crawl()
+    assert set(collection.pictures().values()) == there
 
 
 @pytest.mark.parametrize("wait", ["99999999999", "1e308", "inf", "Fri, 31 Dec 9999 23:59:59 GMT"])

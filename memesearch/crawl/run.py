@@ -15,6 +15,7 @@ from dataclasses import dataclass, field
 from memesearch.content_hash import hash_bytes
 from memesearch.crawl.check_worker import Checked, CheckRequest
 from memesearch.crawl.config import CrawlSettings
+from memesearch.crawl.fetch import LONGEST_REST
 from memesearch.crawl.files import Meta, Places
 from memesearch.crawl.post import CannotStore, GivenUp, NotUnderstood, Page, Post, Refused
 from memesearch.crawl.records import Position, Records
@@ -94,7 +95,7 @@ class Crawl:
         with storing():
             position = self._records.position(source.name)
         wait = position.not_before - time.time()
-        if wait > 0:
+        if 0 < wait <= LONGEST_REST:  # a time further away was told by a clock that has been set back since
             tally.problem = f"wants to be left alone for another {wait:.0f} s"
             return
         position.not_before = 0.0
