@@ -84,6 +84,14 @@ def test_a_database_of_something_else_is_left_as_it_was(tmp_path: Path, script: 
     assert rows_of(path, "SELECT sql FROM sqlite_master") == before
 
 
+def test_statistics_that_sqlite_keeps_are_no_other_programs_tables(tmp_path: Path) -> None:
+    path = old_database(tmp_path / "rater.db", "INSERT INTO ratings VALUES ('a', 'b', '1', '1')")
+    with closing(sqlite3.connect(path)) as db:
+        db.executescript("CREATE INDEX first ON ratings(meme1); ANALYZE")
+    RaterDatabase(path).close()
+    assert rows_of(path, "SELECT meme1, rating FROM ratings") == [("a", "1")]
+
+
 def test_a_file_that_is_no_database_is_refused(tmp_path: Path) -> None:
     path = tmp_path / "rater.db"
     path.write_bytes(b"no database" * 100)

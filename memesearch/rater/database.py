@@ -193,8 +193,9 @@ def prepare(db: sqlite3.Connection, path: Path) -> None:
         return
     if version > SCHEMA:
         raise ConfigError(f"{path}: was made by a newer version; update the program or choose another `database`")
-    there = {row[0] for row in db.execute("SELECT name FROM sqlite_master WHERE type = 'table'")}
-    if there - set(OLD) - {"sqlite_sequence"}:
+    tables = "SELECT name FROM sqlite_master WHERE type = 'table' AND name NOT LIKE 'sqlite\\_%' ESCAPE '\\'"
+    there = {row[0] for row in db.execute(tables)}  # without those of SQLite itself, which ANALYZE makes
+    if there - set(OLD):
         raise ConfigError(f"{path}: holds another program's tables; choose another `database`")
     old = sorted(there & set(OLD))
     for table in old:
