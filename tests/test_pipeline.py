@@ -530,6 +530,8 @@ def test_the_metrics_are_written_whole_and_say_what_the_summary_says(world: Worl
     low, high = values["meme_pipeline_expected_precision_low"], values["meme_pipeline_expected_precision_high"]
     assert 0 < low <= values["meme_pipeline_expected_precision"] <= high < 1
     assert values["meme_pipeline_last_run_timestamp_seconds"] > 1.7e9
+    names = {name.partition("{")[0] for name in values}
+    assert {line.split()[2] for line in text.splitlines() if line.startswith("# HELP")} == names
     assert os.listdir(world.folder / "metrics") == ["memes.prom"]
 
 

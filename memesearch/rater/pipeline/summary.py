@@ -41,6 +41,18 @@ ROWS = (
     ("rescored", "of the queue, scored anew by a newer model"),
     ("queue", "now in the queue"),
 )
+HELP = {
+    "queue_size": "Pictures that wait for the person",
+    "rescored": "Of the queue, scored anew by a newer model",
+    "problems": "Parts of the last run that failed",
+    "last_run_timestamp_seconds": "When the last run ended",
+    "last_run_seconds": "How long the last run took",
+    "threshold": "P(keep) from which pictures are queued",
+    "expected_precision": "Share of the queued that will be kept",
+    "expected_precision_low": "Lower end of its 95 % interval",
+    "expected_precision_high": "Upper end of its 95 % interval",
+    "decisions": "Decisions that the threshold rests on",
+}
 
 
 def table(summary: Summary) -> str:
@@ -59,7 +71,7 @@ def table(summary: Summary) -> str:
 
 def metrics(summary: Summary, finished: float, seconds: float) -> str:
     """Prometheus text; docs/operations.md lists the names. `finished`: seconds since 1970."""
-    lines = ["# TYPE meme_pipeline_pictures gauge"]
+    lines = ["# HELP meme_pipeline_pictures Pictures of the last run", "# TYPE meme_pipeline_pictures gauge"]
     lines += [f'meme_pipeline_pictures{{outcome="{name}"}} {getattr(summary, name)}' for name, _ in ROWS[:-2]]
     gauges = {
         "queue_size": float(summary.queue),
@@ -74,7 +86,8 @@ def metrics(summary: Summary, finished: float, seconds: float) -> str:
         gauges |= {"expected_precision_low": found.low, "expected_precision_high": found.high}
         gauges |= {"decisions": float(found.decisions)}
     for name, value in gauges.items():
-        lines += [f"# TYPE meme_pipeline_{name} gauge", f"meme_pipeline_{name} {value:.10g}"]
+        about = f"meme_pipeline_{name}"
+        lines += [f"# HELP {about} {HELP[name]}", f"# TYPE {about} gauge", f"{about} {value:.10g}"]
     return "\n".join(lines) + "\n"
 
 
