@@ -186,6 +186,8 @@ def test_answers_about_pictures_that_nobody_has_are_counted(place: Path) -> None
 def test_a_dimension_has_its_own_answers_and_models(place: Path) -> None:
     configure(place, dimensions=["funny"])
     rate(place, 200)
+    refused = run("train.py", place, "--dimension", "funny")
+    assert refused.returncode == 1 and "there are no answers about 'funny' to learn from" in refused.stderr
     with closing(RaterDatabase(place / "rater.db")) as database, database.transaction() as db:
         db.execute(  # what is better is less funny
             "INSERT INTO dimension_ratings(dimension, answer, rating, grade)"
@@ -226,6 +228,8 @@ def test_curves_without_a_training_are_refused_with_one_sentence(place: Path) ->
         b'{}\n{"epoch": 1, "lo',
         b'{}\n{"auroc": 3}\n',
         b'{}\n{"epoch": "one"}\n',
+        b'{}\n{"labels": 1' + b"0" * 400 + b"}\n",
+        b"{}\n" + b"[" * 100_000 + b"\n",
         b"\xff\n\xff",
     ],
 )
@@ -236,6 +240,11 @@ def test_a_damaged_log_is_told_of_in_one_sentence_or_drawn_empty(tmp_path: Path,
             draw(tmp_path)
     else:
         assert len(draw(tmp_path)) == 2
+
+
+def test_an_interval_that_does_not_hold_its_value_is_drawn_nevertheless(tmp_path: Path) -> None:
+    (tmp_path / "log.jsonl").write_text('{}\n{"labels": 5, "auroc": {"value": 0.5, "low": 0.7, "high": 0.4}}\n')
+    assert len(draw(tmp_path)) == 2
 
 
 def test_grades_that_no_page_gives_tell_the_side_alone(place: Path) -> None:

@@ -3,12 +3,16 @@
 import json
 import math
 from pathlib import Path
+from typing import Annotated
 
 import msgspec
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from memesearch.errors import ConfigError
+
+MOST = 2**53  # beyond, no plot tells two numbers apart
+Count = Annotated[int, msgspec.Meta(ge=0, le=MOST)]
 
 
 class Share(msgspec.Struct):
@@ -22,10 +26,10 @@ class Share(msgspec.Struct):
 class Line(msgspec.Struct):
     """What is drawn of one line: an epoch, or what `labels` answers and decisions brought."""
 
-    epoch: int | None = None
+    epoch: Count | None = None
     loss: float = math.nan
     held_out_loss: float = math.nan
-    labels: int = 0
+    labels: Count = 0
     pair_accuracy: Share | None = None
     auroc: Share | None = None
 
@@ -41,7 +45,7 @@ def read_log(path: Path) -> Lines:
         raise ConfigError(
             f"{path}: cannot be read: {error.strerror}; only train.py's checkpoints have a log"
         ) from error
-    except ValueError as error:
+    except (ValueError, RecursionError) as error:
         raise ConfigError(f"{path}: is damaged: {error}; train again (train.py)") from error
 
 
@@ -72,8 +76,8 @@ def draw_learning(axes: Axes, lines: Lines) -> None:
     ):
         known = [(labels, share) for labels, share in points if share is not None]
         if known:
-            below = [share.value - share.low for _, share in known]
-            above = [share.high - share.value for _, share in known]
+            below = [max(share.value - share.low, 0.0) for _, share in known]
+            above = [max(share.high - share.value, 0.0) for _, share in known]
             values = [share.value for _, share in known]
             axes.errorbar([labels for labels, _ in known], values, [below, above], marker="o", capsize=3, label=name)
     axes.axhline(0.5, color="grey", linestyle=":", label="chance")

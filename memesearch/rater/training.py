@@ -60,8 +60,9 @@ def train(config: RaterConfig, kind: str, dimension: str | None = None, only_if_
         examples = read_examples(database, pool, dimension)
     if not len(examples.labels):
         lost = f" ({examples.lost} speak of pictures whose vectors are gone)" if examples.lost else ""
+        about = "" if dimension is None else f" about {dimension!r}"
         raise NotEnoughLabels(
-            f"there are no answers to learn from{lost}; answer some pairs (rater_server.py), then train again"
+            f"there are no answers{about} to learn from{lost}; answer some pairs (rater_server.py), then train again"
         )
     settings = {"kind": kind, "dimension": dimension, "duplicate_similarity": config.duplicate_similarity}
     said = fingerprint(examples)
