@@ -13,6 +13,7 @@ import pytest
 from launched import PROJECT
 from services import configure_pictures
 
+from memesearch.config import load_config
 from memesearch.errors import ConfigError
 from memesearch.library.pool import read_pool
 from memesearch.library.records import Content, FileStat
@@ -240,6 +241,15 @@ def test_a_damaged_log_is_told_of_in_one_sentence_or_drawn_empty(tmp_path: Path,
             draw(tmp_path)
     else:
         assert len(draw(tmp_path)) == 2
+
+
+@pytest.mark.parametrize("names", [[""], ["a/b"], [".."], ["current"], ["a\0"], ["x" * 101], ["funny", "funny"]])
+def test_a_dimension_that_no_folder_of_models_can_be_named_after_is_refused_before_it_is_rated(
+    tmp_path: Path, names: list[str]
+) -> None:
+    (tmp_path / "rater_config.json").write_text(json.dumps({"dimensions": names}))
+    with pytest.raises(ConfigError, match="`dimensions`"):
+        load_config(tmp_path / "rater_config.json", RaterConfig)
 
 
 def test_an_interval_that_does_not_hold_its_value_is_drawn_nevertheless(tmp_path: Path) -> None:

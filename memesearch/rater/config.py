@@ -8,6 +8,8 @@ import msgspec
 from memesearch.config import Config, MseConfig, check_port, load_config
 from memesearch.crawl.config import AnySource, CrawlSettings, FolderConfig, check_sources
 
+LONGEST_DIMENSION = 100  # bytes
+
 
 class RaterConfig(Config, kw_only=True):
     """Where things are and what the person wants. Pictures and their vectors are those of `mse_config`."""
@@ -48,6 +50,7 @@ class RaterConfig(Config, kw_only=True):
         for name in ("trash_days", "learning_decisions"):
             if getattr(self, name) < 0:
                 raise ValueError(f"`{name}` must be 0 or more")
+        check_dimensions(self.dimensions)
         check_sources(self.sources)
 
     def path_keys(self) -> tuple[str, ...]:
@@ -65,3 +68,18 @@ class RaterConfig(Config, kw_only=True):
     def pictures(self) -> MseConfig:
         """The configuration of the search backend that indexes the crawled pictures. Raises ConfigError."""
         return load_config(Path(self.mse_config), MseConfig)
+
+
+def check_dimensions(names: tuple[str, ...]) -> None:
+    """Each gives its name to a folder of models beside the models of the whole taste, so it is checked before anybody
+    answers about it. Raises ValueError."""
+    for name in names:
+        if not name or not name.isprintable() or len(name.encode()) > LONGEST_DIMENSION:
+            raise ValueError(
+                f"`dimensions`: {name[:LONGEST_DIMENSION]!r} must be a name of 1 to {LONGEST_DIMENSION} bytes"
+                " whose characters can be seen"
+            )
+        if "/" in name or name.startswith(".") or name == "current":
+            raise ValueError(f"`dimensions`: {name!r} cannot be the name of a folder; choose another")
+        if names.count(name) > 1:
+            raise ValueError(f"`dimensions` names {name!r} twice")

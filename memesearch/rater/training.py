@@ -42,8 +42,6 @@ def models_folder(config: RaterConfig, dimension: str | None = None) -> Path:
     if dimension not in config.dimensions:
         known = ", ".join(config.dimensions) or "none"
         raise ConfigError(f"`dimensions` does not have {dimension!r}; it has {known}")
-    if dimension != Path(dimension).name or dimension.startswith(".") or dimension == "current":
-        raise ConfigError(f"`dimensions`: {dimension!r} cannot be the name of a folder; choose another")
     return folder / dimension
 
 
