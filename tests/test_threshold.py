@@ -8,6 +8,8 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
+from memesearch.rater.database import RaterDatabase
+from memesearch.rater.pipeline.chosen import RECENT, threshold_now
 from memesearch.taste.threshold import NOTHING, Threshold, choose_threshold, logit, sigmoid
 
 NONE = (np.zeros(0), np.zeros(0, bool))
@@ -136,3 +138,16 @@ def test_over_a_year_of_drift_the_target_is_held_where_a_fixed_threshold_fails(
     for others in (fixed, naive):
         assert np.mean([year["month_miss"] for year in mine]) < 0.7 * np.mean([year["month_miss"] for year in others])
     assert min(year["queued_a_day"] for year in mine) > 3
+
+
+def test_what_comes_in_now_is_what_was_stored_last_also_after_the_clock_was_set_back(tmp_path: Path) -> None:
+    database = RaterDatabase(tmp_path / "rater.db")
+    with database.transaction() as db:
+        for at, keep in ((4e9, 0.1), (1.7e9, 0.9)):
+            db.executemany(
+                "INSERT INTO scores(hash, filename, model, score, keep, outcome, at)"
+                " VALUES (?, '', '', 0, ?, 'below', ?)",
+                [(f"{at} {number}".encode(), keep, at) for number in range(RECENT)],
+            )
+    assert threshold_now(database, 0.75).expected == pytest.approx(0.9)
+    database.close()

@@ -14,7 +14,7 @@ from memesearch.rater.database import RaterDatabase
 from memesearch.rater.pipeline.scoring import Candidate
 from memesearch.taste.threshold import Threshold, choose_threshold
 
-RECENT = 2000  # scored pictures that say what comes in at the moment
+RECENT = 2000  # scored pictures, the last ones stored, that say what comes in at the moment
 
 
 def threshold_now(database: RaterDatabase, target: float) -> Threshold:
@@ -25,7 +25,7 @@ def threshold_now(database: RaterDatabase, target: float) -> Threshold:
             " FROM decisions LEFT JOIN scores ON scores.hash = decisions.hash AND outcome IN ('queued', 'explored')"
             " WHERE before IS NOT NULL ORDER BY decisions.id"
         ).fetchall()
-        recent = db.execute("SELECT keep FROM scores ORDER BY at DESC, hash LIMIT ?", (RECENT,)).fetchall()
+        recent = db.execute("SELECT keep FROM scores ORDER BY rowid DESC LIMIT ?", (RECENT,)).fetchall()
     keep, kept, chance = zip(*decisions, strict=True) if decisions else ((), (), ())
     return choose_threshold(
         np.array(keep, np.float64),
