@@ -3,6 +3,7 @@
 import json
 import os
 import time
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import numpy as np
@@ -42,6 +43,18 @@ def test_two_models_of_one_second_lie_side_by_side(tmp_path: Path) -> None:
     folders = [stored(tmp_path) for _ in range(5)]
     assert len(set(folders)) == 5
     assert newest(tmp_path) == folders[-1]
+    assert {path.name for path in tmp_path.iterdir()} == {"current", *(folder.name for folder in folders)}
+
+
+def test_trainings_that_end_at_once_do_not_get_in_each_others_way(tmp_path: Path) -> None:
+    model = new_model("ridge")
+    model.fit(VECTORS, SAID, np.arange(50))
+    with ThreadPoolExecutor(8) as pool:
+        saved = [pool.submit(save, tmp_path, model, "clip-1", {}, {}) for _ in range(48)]
+        while not all(one.done() for one in saved):
+            assert not (tmp_path / "current").exists() or newest(tmp_path).is_dir()
+    folders = {one.result() for one in saved}
+    assert len(folders) == 48 and newest(tmp_path) in folders
     assert {path.name for path in tmp_path.iterdir()} == {"current", *(folder.name for folder in folders)}
 
 

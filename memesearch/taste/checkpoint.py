@@ -4,6 +4,7 @@
 metrics.json and direction.json (the query vector along which scores rise). A folder appears whole or not at all.
 """
 
+import contextlib
 import json
 import os
 import shutil
@@ -18,7 +19,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from memesearch.durable import synchronise
+from memesearch.durable import synchronise, write_whole
 from memesearch.errors import ConfigError
 from memesearch.taste.model import TasteModel
 from memesearch.taste.network import Network
@@ -91,8 +92,8 @@ def save(
             folder = settle(new, models, f"{time.strftime('%Y%m%d-%H%M%S')}-{model.kind}")
         finally:
             shutil.rmtree(new, ignore_errors=True)
-        write(models / ".current", folder.name + "\n")
-        (models / ".current").replace(models / "current")
+        # another training may end at the same moment, so its part lies in its own folder
+        write_whole(models / "current", f"{folder.name}\n".encode(), folder / ".current")
         synchronise(models)
     except OSError as error:
         raise ConfigError(f"{models}: the trained model cannot be stored: {error.strerror}") from error
@@ -102,8 +103,9 @@ def save(
 def sweep(models: Path) -> None:
     """Remove what a save that was cut off left behind, once nobody can still be writing it."""
     for left in models.glob(".new-*"):
-        if time.time() - left.stat().st_mtime > SWEPT_SECONDS:
-            shutil.rmtree(left, ignore_errors=True)
+        with contextlib.suppress(FileNotFoundError):  # another training has just given it its name
+            if time.time() - left.stat().st_mtime > SWEPT_SECONDS:
+                shutil.rmtree(left, ignore_errors=True)
 
 
 def settle(new: Path, models: Path, name: str) -> Path:
