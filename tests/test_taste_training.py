@@ -29,8 +29,8 @@ COUNT, DIMENSIONS = 300, 32
 SOMEONE = person("R1", COUNT, 0, DIMENSIONS)
 
 
-async def index(path: Path, someone: Person) -> None:
-    """A library's database with the vectors of `someone`, as if pictures had been indexed."""
+async def index(path: Path, someone: Person, start: int = 0) -> None:
+    """A library's database with the vectors of `someone`, from the `start`-th on, as if pictures had been indexed."""
     async with Store.open(path) as store:
         model = await store.model_number("made-1", DIMENSIONS)
         await store.activate_model(model)
@@ -38,7 +38,7 @@ async def index(path: Path, someone: Person) -> None:
             model,
             [
                 (Content(number.to_bytes(16, "big"), "image", 9, 9, 1), [vector.astype("<f2").tobytes()], [file])
-                for number, vector in enumerate(someone.vectors)
+                for number, vector in enumerate(someone.vectors[start:], start)
                 for file in [FileStat(name(number), 1, 1)]
             ],
         )
@@ -135,6 +135,17 @@ def test_a_timer_trains_only_when_something_was_said_since(place: Path) -> None:
     assert run("train.py", place, "--if-new", "--model", "ensemble").returncode == 0  # another kind is news
     assert newest(models) != third
     assert len(list(models.glob("*-*"))) == 4
+
+
+def test_a_timer_trains_too_when_the_library_has_grown_by_more_than_a_tenth(place: Path) -> None:
+    rate(place, 40)
+    assert run("train.py", place, "--if-new").returncode == 0
+    first, more = newest(place / "models"), person("R1", COUNT + 60, 0, DIMENSIONS)
+    asyncio.run(index(place / "images.db", person("R1", COUNT + 20, 0, DIMENSIONS), COUNT))
+    assert "nothing was said since" in run("train.py", place, "--if-new").stdout
+    asyncio.run(index(place / "images.db", more, COUNT + 20))
+    assert "stored as" in run("train.py", place, "--if-new").stdout
+    assert newest(place / "models") != first
 
 
 def test_figures_are_not_better_than_they_are_when_answers_are_noise(place: Path) -> None:

@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 
 from memesearch.errors import ConfigError, NotEnoughLabels
-from memesearch.library.pool import read_pool
+from memesearch.library.pool import Pool, read_pool
 from memesearch.rater.config import RaterConfig
 from memesearch.rater.database import RaterDatabase
 from memesearch.rater.examples import Examples, read_examples
@@ -23,6 +23,7 @@ from memesearch.taste.labels import Labels
 from memesearch.taste.model import Groups
 
 FEWEST_FOR_CURVE = 64
+MANY_NEW = 0.1  # more or fewer pictures than the model knew
 CURVE = (4, 2)  # the learning curve has a quarter and half of all labels, beside all
 
 
@@ -46,7 +47,8 @@ def models_folder(config: RaterConfig, dimension: str | None = None) -> Path:
 
 
 def train(config: RaterConfig, kind: str, dimension: str | None = None, only_if_new: bool = False) -> Trained:
-    """Fit, measure, store. `only_if_new`: not when the current model has learned from the same labels already.
+    """Fit, measure, store. `only_if_new`: not when the current model has learned from the same labels already, among
+    about as many pictures.
 
     Raises:
         ConfigError: a path of the configuration cannot be used, or nothing is indexed.
@@ -64,7 +66,7 @@ def train(config: RaterConfig, kind: str, dimension: str | None = None, only_if_
         )
     settings = {"kind": kind, "dimension": dimension, "duplicate_similarity": config.duplicate_similarity}
     said = fingerprint(examples)
-    if only_if_new and (same := learned_before(folder, settings, pool.model_id, said)):
+    if only_if_new and (same := learned_before(folder, settings, pool, said)):
         return Trained(same, [f"nothing was said since {same} was trained, which stays the current model"])
     groups = near_duplicate_groups(examples.vectors, config.duplicate_similarity)
     model = checkpoint.new_model(kind)
@@ -73,6 +75,7 @@ def train(config: RaterConfig, kind: str, dimension: str | None = None, only_if_
     curve = list(learning_curve(kind, examples, groups))
     metrics = {
         "fit": report, "held_out": curve[-1], "lost": examples.lost, "labels": len(examples.labels), "said": said,
+        "pictures": len(pool),
     }  # fmt: skip
     log = [{**settings, "model_id": pool.model_id, "at": time.time()}, *history, *curve]
     stored = checkpoint.save(
@@ -91,15 +94,17 @@ def fingerprint(examples: Examples) -> str:
     return hashlib.sha256(json.dumps(whole).encode()).hexdigest()
 
 
-def learned_before(models: Path, settings: dict[str, Any], model_id: str, said: str) -> Path | None:
-    """The current model's folder, if it was made of the same labels in the same way."""
+def learned_before(models: Path, settings: dict[str, Any], pool: Pool, said: str) -> Path | None:
+    """The current model's folder, if it was made of the same labels in the same way. Its components are of the pictures
+    of its time, so many new ones are news too."""
     try:
         folder = checkpoint.newest(models)
         current = checkpoint.load(folder)
     except ConfigError:  # there is none that could be used
         return None
-    same = (current.settings, current.model_id, current.metrics.get("said")) == (settings, model_id, said)
-    return folder if same else None
+    same = (current.settings, current.model_id, current.metrics.get("said")) == (settings, pool.model_id, said)
+    before = current.metrics.get("pictures")
+    return folder if same and isinstance(before, int) and abs(len(pool) - before) <= MANY_NEW * before else None
 
 
 def learning_curve(kind: str, examples: Examples, groups: Groups) -> Iterator[dict[str, Any]]:
