@@ -50,7 +50,7 @@ def timings(made: Person, pool: NDArray[np.float32], _test: NDArray[np.float32])
 def ensemble_timings(pool: NDArray[np.float32], said: Labels, groups: NDArray[np.int64]) -> dict[str, float]:
     """The same epochs of all members together and of one member after another, by turns; a whole training."""
     settings = ensemble.Settings(epochs=EPOCHS)
-    features = principal_components(pool, 256).project(pool) * 16
+    features = principal_components(pool, ensemble.COMPONENTS).project(pool) * 16
     plan, where = ensemble.make_plan(said, groups, settings, 0), ensemble.device()
     ensemble.run(features, said, plan.alone(0), settings, 0, where)  # torch starts its threads
     plain_member(features, said, plan.alone(0), settings, where)

@@ -3,12 +3,11 @@
 from functools import cache
 
 import numpy as np
+from bench_script import bench_script
 
-from memesearch.taste.labels import labels
 from memesearch.taste.measures import area
 from memesearch.taste.model import Numbers
 from memesearch.taste.ridge import Ridge
-from memesearch.taste.select import propose
 from memesearch.taste.simulate import Person, person, random_pairs
 
 POOL, TEST, SEEDS = 5000, 3000, 6
@@ -60,18 +59,12 @@ def test_four_hundred_graded_answers_are_worth_more_than_five_hundred_forced_one
 
 def test_400_graded_answers_about_chosen_pairs_teach_what_the_article_learns_from_1024() -> None:
     """Its ensemble reaches .793 for these twelve people by 1,024 forced pairs (bench/taste.py; minutes each)."""
-    random, pool_size = np.random.default_rng(82), 12_000
-    found = []
-    for seed in range(SEEDS):
-        for kind in ("R1", "R2"):
-            made, model, answers = person(kind, pool_size + TEST, seed), Ridge(), labels([], [])
-            pool, everything = made.vectors[:pool_size], np.ones(pool_size, np.bool_)
-            while len(answers) < 400:
-                chosen = propose("auto", model if len(answers) else None, pool, answers, 16, random, everything)
-                first, second = np.array([(pair.first, pair.second) for pair in chosen], np.int64).T
-                answers = answers.joined(made.answer(first, second, True, seed * 1000 + len(answers)))
-                model.fit(pool, answers, np.arange(pool_size))
-            found.append(area(model.mean_score(made.vectors[pool_size:]), made.good(0.44)[pool_size:]))
+    bench = bench_script("taste")
+    found = [
+        next(figures["auroc 44%"] for _, size, figures in bench.automatic(kind, seed) if size == 400)
+        for seed in range(SEEDS)
+        for kind in ("R1", "R2")
+    ]
     assert np.mean(found) >= 0.793, found
 
 

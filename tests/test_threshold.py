@@ -1,11 +1,11 @@
 """The queue's threshold: what it trusts when, and that it holds its target over a simulated year."""
 
-import importlib.util
 from pathlib import Path
 from types import ModuleType
 
 import numpy as np
 import pytest
+from bench_script import bench_script
 from numpy.typing import NDArray
 
 from memesearch.rater.database import RaterDatabase
@@ -19,12 +19,7 @@ STREAM = np.linspace(0.005, 0.995, 199)
 @pytest.fixture(scope="module")
 def bench() -> ModuleType:
     """bench/threshold.py, whose simulated year the tests run in small."""
-    path = Path(__file__).resolve().parents[1] / "bench/threshold.py"
-    spec = importlib.util.spec_from_file_location("bench_threshold", path)
-    assert spec is not None and spec.loader is not None
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module
+    return bench_script("threshold")
 
 
 def decided(count: int, offset: float, seed: int = 0) -> tuple[NDArray[np.float64], NDArray[np.bool_]]:

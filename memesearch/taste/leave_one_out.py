@@ -33,7 +33,7 @@ def lines_of(rows: Rows, mean: Numbers, covariance: Numbers, precision: float) -
     """Of a fit, and how fast they change with the log precision of the prior."""
     count = len(mean) - EXTRAS
     alone = np.arange(len(rows.features)) >= rows.pairs
-    features = np.column_stack([rows.rounded, alone.astype(np.float32)])  # half the time; nobody needs more
+    features = np.column_stack([rows.rounded, alone.astype(np.float32)])
     turned = features @ covariance[: count + 1, : count + 1].astype(np.float32)  # the intercept is the first extra
     moving = -precision * (covariance[:, :count] @ mean[:count])
     here = Lines(
