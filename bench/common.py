@@ -21,6 +21,12 @@ def free_port() -> int:
         return int(probe.getsockname()[1])
 
 
+def memory_of(pid: int, kind: str = "RssAnon") -> int:
+    """Bytes of a process: what it alone holds (RssAnon), with files that it has mapped (VmRSS), at its peak (VmHWM)."""
+    lines = Path(f"/proc/{pid}/status").read_text().splitlines()
+    return next(1024 * int(line.split()[1]) for line in lines if line.startswith(f"{kind}:"))
+
+
 def get_json(url: str) -> Any:
     with urllib.request.urlopen(url, timeout=300) as answer:
         return json.load(answer)

@@ -18,18 +18,13 @@ from typing import Any
 
 import faiss
 import numpy as np
-from common import backend, get_json, import_seconds, post_json, wait_for
+from common import backend, get_json, import_seconds, memory_of, post_json, wait_for
 from stub_library import embedding_stub, fill_library
 from vectors import Distribution
 
 QUERIES = 100
 STARTS = 3
 PAUSE = 20.0  # seconds between looks at a program that builds, so that the look costs nothing
-
-
-def anonymous_bytes(pid: int) -> int:
-    lines = Path(f"/proc/{pid}/status").read_text().splitlines()
-    return next(int(line.split()[1]) * 1024 for line in lines if line.startswith("RssAnon"))
 
 
 def ask(url: str, queries: np.ndarray, k: int) -> list[float]:
@@ -89,7 +84,7 @@ def run(folder: Path, pictures: int, dimensions: int) -> dict[str, Any]:
                     ask(url, queries, k)
                     times = ask(url, queries, k)
                     figures[f"search_{k}_ms"] = [round(value, 1) for value in np.percentile(times, [50, 99]).tolist()]
-                memory.append(anonymous_bytes(pid))
+                memory.append(memory_of(pid))
     figures["ready_s"] = round(statistics.median(starts), 2)
     figures["import_s"] = round(statistics.median(import_seconds() for _ in range(STARTS)), 2)
     figures["memory_bytes"] = int(statistics.median(memory))

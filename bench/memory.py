@@ -15,10 +15,11 @@ import tempfile
 import time
 from pathlib import Path
 
-from common import backend, get_json, import_seconds, wait_for
+from common import backend, get_json, import_seconds, memory_of, wait_for
 from stub_library import embedding_stub, fill_library
 
 ROUNDS = 5
+MEGABYTE = 2**20
 BARE = """
 import sys, time, aiohttp, aiosqlite, faiss, numpy, PIL.Image
 n, d = map(int, sys.argv[1:])
@@ -31,17 +32,12 @@ time.sleep(60)
 """
 
 
-def resident_megabytes(pid: int) -> float:
-    lines = Path(f"/proc/{pid}/status").read_text().splitlines()
-    return next(int(line.split()[1]) / 1024 for line in lines if line.startswith("VmRSS"))
-
-
 def bare_megabytes(pictures: int, dimensions: int) -> float:
     command = [sys.executable, "-c", BARE, str(pictures), str(dimensions)]
     with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as process:
         assert process.stdout is not None
         process.stdout.readline()
-        megabytes = resident_megabytes(process.pid)
+        megabytes = memory_of(process.pid, "VmRSS") / MEGABYTE
         process.kill()
     return megabytes
 
@@ -62,7 +58,7 @@ def main() -> int:
                 wait_for(lambda at=url: get_json(at)["d_emb"] and get_json(at)["n_total"] == options.pictures)
                 ready.append(time.perf_counter() - started)
                 wait_for(lambda at=url: get_json(at + "api/status")["indexing"]["state"] == "idle")
-                memory.append(resident_megabytes(pid))
+                memory.append(memory_of(pid, "VmRSS") / MEGABYTE)
             print(f"round {number + 1} of {ROUNDS}", file=sys.stderr)
     bare = bare_megabytes(options.pictures, options.dimensions)
     figures = {

@@ -19,7 +19,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from common import free_port, program
+from common import free_port, memory_of, program
 from PIL import Image
 from playwright.sync_api import Page, sync_playwright
 from stub_library import LINKS, fill_library
@@ -87,17 +87,6 @@ def metric(url: str, name: str) -> float:
     return sum(float(line.split()[-1]) for line in lines if line.startswith(name + " "))
 
 
-def memory_of(process: int) -> dict[str, int]:
-    """Now and at its peak, in MB."""
-    lines = Path(f"/proc/{process}/status").read_text().splitlines()
-    names = {"VmRSS": "memory_mb", "VmHWM": "peak_mb"}
-    return {
-        names[name]: round(int(value.split()[0]) * 1024 / 1e6)
-        for name, value in (line.split(":", 1) for line in lines)
-        if name in names
-    }
-
-
 def figures_of(times: list[float]) -> dict[str, float]:
     return {"median_ms": round(float(np.median(times)), 1), "p95_ms": round(float(np.percentile(times, 95)), 1)}
 
@@ -128,7 +117,7 @@ def measure(folder: Path, options: argparse.Namespace) -> dict[str, Any]:
         rating = press_keys(page, keys, PAIR)
         refits = metric(url, "rater_refit_seconds_count")
         refit = metric(url, "rater_refit_seconds_sum") / max(1, refits)
-        memory = memory_of(rater.pid)
+        memory, peak = (round(memory_of(rater.pid, kind) / 1e6) for kind in ("VmRSS", "VmHWM"))
         browser.close()
     server.shutdown()
     return {
@@ -140,7 +129,8 @@ def measure(folder: Path, options: argparse.Namespace) -> dict[str, Any]:
         "refit_ms": round(1000 * refit, 1),
         "refits": refits,
         "start_s": round(start, 1),
-        **memory,
+        "memory_mb": memory,
+        "peak_mb": peak,
         "vectors_mb": round(options.pictures * options.dimensions * 4 / 1e6),
     }
 

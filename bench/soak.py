@@ -23,7 +23,7 @@ from typing import Any
 import aiohttp
 import msgspec
 import numpy as np
-from common import PROJECT, embedding_service
+from common import PROJECT, embedding_service, memory_of
 from models import model_for
 from pictures import make_jpegs
 
@@ -91,12 +91,6 @@ class Load:
             await asyncio.gather(*(self.post("", body, wire.MESSAGEPACK, {200, 429}) for _ in range(BURST)))
 
 
-def resident(pid: int) -> int:
-    """Bytes of memory that the process alone holds (without files it has mapped)."""
-    status = Path(f"/proc/{pid}/status").read_text()
-    return 1024 * int(next(line.split()[1] for line in status.splitlines() if line.startswith("RssAnon")))
-
-
 async def run(url: str, pid: int, pictures: list[bytes], seconds: float) -> tuple[Load, list[int]]:
     async with aiohttp.ClientSession(connector=aiohttp.TCPConnector(limit=0)) as session:
         config = await ClipClient(url, session).refresh()
@@ -110,7 +104,7 @@ async def run(url: str, pid: int, pictures: list[bytes], seconds: float) -> tupl
             for client in clients:
                 if client.done():
                     client.result()  # a client ends only by an error
-            samples.append(resident(pid))
+            samples.append(memory_of(pid))
             done = sum(load.answers.values())
             print(
                 f"\r{left / 60:5.1f} min left, {done} requests, {samples[-1] / 2**20:.0f} MB ", end="", file=sys.stderr
